@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * main - the cast and the order in which it comes up.  The machine and all cores are there; this
+ * runs on the first fiber of core 0.
+ */
+#include "drivers/driver.h"
+#include "drivers/pci/pci.h"
+#include "drivers/virtio/mmio.h"
+#include "kernel/api/console.h"
+#include "kernel/api/errno.h"
+#include "kernel/api/log.h"
+#include "kernel/api/machine.h"
+#include "kernel/api/string.h"
+#include "kernel/boot_info.h"
+#include "mapper/control.h"
+#include "shell/shell.h"
+
+#define CONFIG_MAX (1u << 20)
+
+/*
+ * The value of name= on the kernel command line, at the start of a word; in double quotes it may
+ * hold spaces.  *from goes past it; false when there is no more.
+ */
+static bool cmdline_value(const char **from, const char *name, struct strbuf *out)
+{
+	size_t n = strlen(name);
+	const char *p;
+
+	for (p = *from; (p = strstr(p, name)); p += n) {
+		bool quoted = false;
+
+		if (p != machine_cmdline() && p[-1] != ' ' && p[-1] != '"')
+			continue;
+		strbuf_reset(out);
+		for (p += n; *p && (quoted || *p != ' '); p++) {
+			if (*p == '"')
+				quoted = !quoted;
+			else
+				strbuf_putc(out, *p);
+		}
+		*from = p;
+		return true;
+	}
+	return false;
+}
+
+/* virtio_mmio.device=<size>@<base>:<irq>, as QEMU's microvm writes it without ACPI. */
+static void mmio_from_cmdline(void)
+{
+	const char *p = machine_cmdline();
+	struct strbuf word = { 0 };
+	uint64_t size, base, irq;
+
+	while (cmdline_value(&p, "virtio_mmio.device=", &word)) {
+		char *text = (char *)strbuf_text(&word), *at = strchr(text, '@');
+		char *colon = at ? strchr(at, ':') : NULL, *more = colon ? strchr(colon + 1, ':') : NULL;
+		unsigned unit = 1;
+
+		if (colon) {
+			*at++ = *colon++ = 0;
+			if (more)
+				*more = 0;
+			if (*text && (text[strlen(text) - 1] | 32) == 'k') {
+				text[strlen(text) - 1] = 0;
+				unit = 1024;
+			}
+		}
+		if (!colon || str_to_u64(text, 0, 1 << 20, &size) ||
+			str_to_u64(at, 0, UINT64_MAX >> 12, &base) ||
+			str_to_u64(colon, 0, 1023, &irq))
+			log_warn("virtio-mmio: cannot read a device from the command line");
+		else
+			virtio_mmio_add(base, (uint32_t)size * unit, (unsigned)irq);
+	}
+	strbuf_free(&word);
+}
+
+static void find_buses(void)
+{
+	const struct acpi_info *a = boot_acpi();
+	unsigned i;
+
+	for (i = 0; i < a->nr_ecam; i++)
+		pci_add_ecam(a->ecam[i].addr, a->ecam[i].segment, a->ecam[i].first_bus,
+			a->ecam[i].last_bus);
+	pci_set_mmio_window(boot_ram_end(), 1ull << 36);
+	for (i = 0; i < a->nr_virtio; i++)
+		virtio_mmio_add(a->virtio[i].addr, a->virtio[i].size, a->virtio[i].gsi);
+	mmio_from_cmdline();
+}
+
+/* What the person who started us wants done before the first prompt. */
+static void run_config(void)
+{
+	const char *p = machine_cmdline();
+	struct strbuf text = { 0 };
+	int err;
+
+	while (cmdline_value(&p, "cairn.run=", &text))
+		shell_run_config("cairn.run", strbuf_text(&text));
+	strbuf_reset(&text);
+	err = fw_cfg_read("opt/cairn/config", CONFIG_MAX, &text);
+	if (!err)
+		shell_run_config("opt/cairn/config", strbuf_text(&text));
+	else if (err != -ENOENT)
+		log_err("config: opt/cairn/config: %s", err_text(err));
+	strbuf_free(&text);
+}
+
+void init_main(void *arg)
+{
+	/* The firmware may have left line wrap off and the cursor anywhere. */
+	static const char hello[] = "\x1b[?7h\r\n";
+	struct console *c = NULL;
+
+	if (dm_init())
+		panic("no memory for the mapper");
+	find_buses();
+	drivers_attach();
+	while ((c = console_next(c))) {
+		c->write(c, hello, sizeof(hello) - 1);
+		c->write(c, machine_version(), strlen(machine_version()));
+		c->write(c, "\r\n", 2);
+	}
+	run_config();
+	for (c = NULL; (c = console_next(c));)
+		if (shell_start(c))
+			log_err("%s: no memory for a shell", c->name);
+}

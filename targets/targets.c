@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* targets - the cast list.  A new target is one file and one line here. */
+#include "kernel/api/string.h"
+#include "mapper/target.h"
+#include "targets/targets.h"
+
+const struct target_ops *const all_targets[] = {
+	&error_ops,
+	&linear_ops,
+	&striped_ops,
+	&zero_ops,
+	NULL,
+};

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* targets - what each target's file offers to the cast list. */
+#ifndef TARGETS_TARGETS_H
+#define TARGETS_TARGETS_H
+
+#include "mapper/target.h"
+
+extern const struct target_ops error_ops, linear_ops, striped_ops, zero_ops;
+
+#endif
