@@ -101,11 +101,11 @@ struct virtqueue {
 		*tables; /* indirect: max_descs for each slot; else room for one request */
 	struct vq_slot *slots;
 	uint16_t avail_idx, used_idx, kicked_idx;
-	uint16_t seen_idx;  /* the device's used index when last looked at */
-	uint16_t free_head; /* first free slot, if nr_free */
+	unsigned free_head; /* first free slot; size: there is none */
+	unsigned mask;      /* size - 1 */
 	bool broken, event_idx, indirect;
 	bool armed;         /* without event index: interrupts are on */
-	unsigned nr_free;   /* ring descriptors */
+	unsigned nr_free;   /* direct: ring descriptors */
 	unsigned nr_tokens; /* requests the device has */
 	struct irq irq;
 	bool has_irq;               /* else whoever uses the queue must poll it */

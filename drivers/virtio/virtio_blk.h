@@ -15,6 +15,7 @@
 #include "mapper/block.h"
 
 #define BLK_MAX_DESCS     64 /* header, 62 runs of memory, status */
+#define BLK_NO_CORE       UINT32_MAX
 #define BLK_TICK_NS       NS_PER_S
 #define BLK_TIMEOUT_TICKS 30 /* a request older than this is given up */
 
@@ -31,7 +32,7 @@ _Static_assert(sizeof(struct blk_req) == 64, "a slot's part is a cache line");
 enum blk_state {
 	BLK_STOPPED, /* takes nothing from the device, gives it nothing: requests wait */
 	BLK_RUNNING,
-	BLK_GONE,    /* requests end with -ENODEV */
+	BLK_GONE, /* requests end with -ENODEV */
 };
 
 enum blk_fault { BLK_NO_FAULT, BLK_TIMEOUT, BLK_BROKEN };
@@ -41,6 +42,9 @@ struct blk_queue {
 	struct blk_req *reqs;
 	dma_addr_t reqs_addr;
 	unsigned core;
+	unsigned
+		easy_core; /* core, while plain requests may go straight into the ring; else none */
+	uint32_t easy_bytes; /* of such a request at most */
 	enum blk_state state;
 	uint32_t epoch; /* ticks while there was work; stamps requests, never 0 */
 	struct bio_list waiting;
@@ -72,7 +76,7 @@ struct blk {
 
 /* virtio_blk_io.c */
 void blk_submit(struct bdev *dev, struct bio *bio);
-void blk_queue_begin(struct blk_queue *q); /* fields of a zeroed queue that is to run */
+void blk_queue_begin(struct blk_queue *q); /* the rest of a queue whose vq and reqs were made */
 void blk_queue_start(void *q);             /* on the queue's core */
 void blk_queue_stop(void *q);
 /* After a reset: ends or keeps for later what the device had.  Reads disk->cut. */

@@ -22,19 +22,71 @@ static inline dma_addr_t req_addr(const struct blk_queue *q, unsigned slot)
 	return q->reqs_addr + slot * sizeof(struct blk_req);
 }
 
-/* The rare shapes are functions of their own: their locals would make the common one save more
- * registers and check its stack. */
-#define RARE __attribute__((noinline))
+/*
+ * In indirect mode each slot's table always has the header first and the status byte second, made
+ * once; a request's memory stands from the third entry on and leads back to the second.  So a plain
+ * read or write, one run of memory, costs one descriptor.  In direct mode what is built must be in
+ * order: header, memory, status.
+ */
+#define HDR     0
+#define STATUS  1
+#define DATA    2
+#define HDR_LEN sizeof(struct virtio_blk_outhdr)
 
-/* Descriptors from d on for the memory of a read or write; how many, 0: more than there are. */
-static RARE unsigned data_descs(
-	struct blk_queue *q, const struct bio *bio, struct vring_desc *d, uint16_t flags)
+static void hdr_desc(struct vring_desc *d, dma_addr_t req)
 {
+	vq_desc(d, req, HDR_LEN, VRING_DESC_F_NEXT);
+}
+
+static void status_desc(struct vring_desc *d, dma_addr_t req)
+{
+	vq_desc(d, req + offsetof(struct blk_req, status), 1, VRING_DESC_F_WRITE);
+}
+
+static void tables_init(struct blk_queue *q)
+{
+	struct vring_desc *d = q->vq.tables;
+	unsigned i;
+
+	for (i = 0; q->vq.indirect && i < q->vq.size; i++, d += BLK_MAX_DESCS) {
+		hdr_desc(&d[HDR], req_addr(q, i));
+		status_desc(&d[STATUS], req_addr(q, i));
+	}
+}
+
+/* Where the nr descriptors of a request's memory are to be built. */
+static struct vring_desc *data_of(const struct blk_queue *q, struct vring_desc *table)
+{
+	return table + (q->vq.indirect ? DATA : 1);
+}
+
+/* Header and status around them, and out.  0 or -EAGAIN: the ring is too full. */
+static int issue(struct blk_queue *q, struct vring_desc *d, unsigned slot, unsigned nr,
+	uint32_t in_bytes, void *token)
+{
+	unsigned i;
+
+	q->reqs[slot].status = STATUS_NONE;
+	if (q->vq.indirect) {
+		d[HDR].next = nr ? DATA : STATUS;
+		for (i = 0; i < nr; i++)
+			d[DATA + i].next = i + 1 < nr ? DATA + i + 1 : STATUS;
+	} else {
+		hdr_desc(&d[0], req_addr(q, slot));
+		status_desc(&d[nr + 1], req_addr(q, slot));
+	}
+	return vq_commit(&q->vq, slot, nr + 2, in_bytes, token);
+}
+
+/* The memory of a read or write; how many descriptors, 0: more than there are. */
+static unsigned data_descs(struct blk_queue *q, const struct bio *bio, struct vring_desc *d)
+{
+	uint16_t flags = VRING_DESC_F_NEXT | (bio->op == BIO_READ ? VRING_DESC_F_WRITE : 0);
 	unsigned max = vq_max_descs(&q->vq) - 2, nr = 0;
 	struct seg_iter it = seg_iter_of(bio);
 	struct seg s;
 
-	while (seg_next(&it, q->disk->bdev.limits.max_seg_size, &s)) {
+	while (seg_next(&it, q->easy_bytes, &s)) {
 		if (nr == max)
 			return 0;
 		vq_desc(&d[nr++], s.addr, s.len, flags);
@@ -43,7 +95,7 @@ static RARE unsigned data_descs(
 }
 
 /* Everything but reads and writes: fills header and range; how many data descriptors. */
-static RARE unsigned other_descs(
+static unsigned other_descs(
 	struct blk_req *req, dma_addr_t at, const struct bio *bio, struct vring_desc *d)
 {
 	req->hdr.sector = 0;
@@ -59,50 +111,71 @@ static RARE unsigned other_descs(
 	return 1;
 }
 
-/* 0, -EAGAIN: the ring is full, or -EINVAL: no request can be made of this bio. */
-static inline int queue_issue(struct blk_queue *q, struct bio *bio, uint32_t stamp)
+/* Any bio.  0, -EAGAIN: the ring is full, or -EINVAL: no request can be made of it. */
+static int queue_issue(struct blk_queue *q, struct bio *bio, uint32_t stamp)
 {
-	unsigned slot, nr = 1;
+	unsigned slot, nr;
 	struct vring_desc *d = vq_begin(&q->vq, &slot);
 	struct blk_req *req;
 	uint32_t in_bytes = 1;
-	dma_addr_t at;
 	int err;
 
-	if (unlikely(!d))
+	if (!d)
 		return -EAGAIN;
 	req = &q->reqs[slot];
-	at = req_addr(q, slot);
-	req->status = STATUS_NONE;
-	if (likely(bio->op <= BIO_WRITE)) {
-		uint32_t bytes = bio->nr_sectors << SECTOR_SHIFT;
-		uint16_t flags = VRING_DESC_F_NEXT;
-
-		_Static_assert(BIO_READ == VIRTIO_BLK_T_IN && BIO_WRITE == VIRTIO_BLK_T_OUT, "");
-		req->hdr.type = bio->op;
+	if (bio_has_data(bio)) {
+		req->hdr.type = bio->op == BIO_READ ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
 		req->hdr.sector = bio->sector;
-		if (bio->op == BIO_READ) {
-			flags |= VRING_DESC_F_WRITE;
-			in_bytes += bytes;
-		}
-		if (likely(bio->nr_segs == 1 && bytes <= q->disk->bdev.limits.max_seg_size))
-			vq_desc(&d[1], bio->segs->addr + bio->seg_off, bytes, flags);
-		else
-			nr = data_descs(q, bio, &d[1], flags);
-		if (unlikely(!nr))
+		if (bio->op == BIO_READ)
+			in_bytes += bio->nr_sectors << SECTOR_SHIFT;
+		nr = data_descs(q, bio, data_of(q, d));
+		if (!nr)
 			return -EINVAL;
 	} else {
-		nr = other_descs(req, at, bio, &d[1]);
+		nr = other_descs(req, req_addr(q, slot), bio, data_of(q, d));
 	}
-	vq_desc(&d[0], at, sizeof(req->hdr), VRING_DESC_F_NEXT);
-	vq_desc(&d[nr + 1], at + offsetof(struct blk_req, status), 1, VRING_DESC_F_WRITE);
-	err = vq_commit(&q->vq, slot, nr + 2, in_bytes, bio);
-	if (unlikely(err))
-		return err;
-	bio->driver[0] = stamp; /* never seen by the device, and read on this core only */
-	if (unlikely(!q->tick.pending))
+	err = issue(q, d, slot, nr, in_bytes, bio);
+	if (!err)
+		bio->driver[0] = stamp; /* of no use to the device, and read on this core only */
+	return err;
+}
+
+/* The same for what passes most: one run of memory, indirect mode, a free slot. */
+static inline void queue_issue_easy(
+	struct blk_queue *q, struct bio *bio, unsigned slot, uint32_t bytes)
+{
+	struct vring_desc *d = &q->vq.tables[slot * BLK_MAX_DESCS];
+	struct blk_req *req = &q->reqs[slot];
+	uint32_t in_bytes = 1;
+
+	req->hdr.sector = bio->sector;
+	req->status = STATUS_NONE;
+	vq_link(&d[HDR], VRING_DESC_F_NEXT, DATA);
+	d[DATA].addr = bio->segs->addr + bio->seg_off;
+	d[DATA].len = bytes;
+	if (bio->op == BIO_READ) {
+		req->hdr.type = VIRTIO_BLK_T_IN;
+		vq_link(&d[DATA], VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, STATUS);
+		in_bytes += bytes;
+	} else {
+		req->hdr.type = VIRTIO_BLK_T_OUT;
+		vq_link(&d[DATA], VRING_DESC_F_NEXT, STATUS);
+	}
+	bio->driver[0] = q->epoch;
+	vq_publish(&q->vq, slot, in_bytes, bio);
+}
+
+static void tick_on(struct blk_queue *q)
+{
+	if (!q->tick.pending)
 		timer_start(&q->tick, now_ns() + BLK_TICK_NS);
-	return 0;
+}
+
+static void easy_update(struct blk_queue *q)
+{
+	bool easy = q->state == BLK_RUNNING && !q->waiting.nr && q->vq.indirect;
+
+	q->easy_core = easy ? q->core : BLK_NO_CORE;
 }
 
 /* Bios that could not go at once: ring full, or recovery under way. */
@@ -110,8 +183,8 @@ static void queue_wait(struct blk_queue *q, struct bio *bio)
 {
 	bio->driver[0] = 0; /* the device never had it */
 	bio_list_add(&q->waiting, bio);
-	if (!q->tick.pending)
-		timer_start(&q->tick, now_ns() + BLK_TICK_NS);
+	easy_update(q);
+	tick_on(q);
 }
 
 static void queue_bad_bio(struct blk_queue *q, struct bio *bio)
@@ -121,31 +194,37 @@ static void queue_bad_bio(struct blk_queue *q, struct bio *bio)
 	bio_end(bio, -EINVAL);
 }
 
-void blk_submit(struct bdev *dev, struct bio *bio)
+static __attribute__((noinline)) void submit_any(struct blk_queue *q, struct bio *bio)
 {
-	struct blk *b = dev->ctx;
-	unsigned core = this_core();
-	struct blk_queue *q = b->by_core[core];
 	int err;
 
-	if (unlikely(q->core != core)) {
+	if (q->core != this_core()) {
 		bio_forward(bio, q->core);
 		return;
 	}
-	if (unlikely(q->state != BLK_RUNNING || q->waiting.nr)) {
-		if (q->state == BLK_GONE)
-			bio_end(bio, -ENODEV);
-		else
-			queue_wait(q, bio);
+	if (q->state == BLK_GONE) {
+		bio_end(bio, -ENODEV);
 		return;
 	}
-	err = queue_issue(q, bio, q->epoch);
-	if (likely(!err))
-		return;
+	err = q->state == BLK_RUNNING && !q->waiting.nr ? queue_issue(q, bio, q->epoch) : -EAGAIN;
 	if (err == -EAGAIN)
 		queue_wait(q, bio);
-	else
+	else if (err)
 		queue_bad_bio(q, bio);
+}
+
+void blk_submit(struct bdev *dev, struct bio *bio)
+{
+	unsigned core = this_core(), slot;
+	struct blk_queue *q = container_of(dev, struct blk, bdev)->by_core[core];
+	uint32_t bytes = bio->nr_sectors << SECTOR_SHIFT;
+
+	slot = q->vq.free_head;
+	if (likely(q->easy_core == core && bio->op <= BIO_WRITE && bio->nr_segs == 1 &&
+		    bytes <= q->easy_bytes && slot != q->vq.size))
+		queue_issue_easy(q, bio, slot, bytes);
+	else
+		submit_any(q, bio);
 }
 
 static int status_errno(struct blk_queue *q, unsigned status, const struct bio *bio)
@@ -173,32 +252,42 @@ static void queue_issue_waiting(struct blk_queue *q)
 		if (err)
 			queue_bad_bio(q, bio);
 	}
+	easy_update(q);
 }
 
-static bool queue_poll(struct poller *p)
+/* Ends what the device has done since the last look. */
+static bool queue_reap(struct blk_queue *q)
 {
-	struct blk_queue *q = container_of(p, struct blk_queue, poller);
 	struct virtqueue *vq = &q->vq;
-	unsigned n = 0;
+	uint16_t at = vq->used_idx, begin = at, end = vq_look(vq);
 	struct bio *bio;
 	uint8_t status;
 	uint32_t len;
-	int slot;
+	unsigned slot;
 
-	if (unlikely(q->state != BLK_RUNNING))
-		return false;
-	vq_disarm(vq);
-	/* At most a ring full a turn: others want the core too. */
-	while (n < vq->size && (slot = vq_next(vq, &len)) >= 0) {
+	while (at != end && vq_entry(vq, at, &slot, &len)) {
 		status = __atomic_load_n(&q->reqs[slot].status, __ATOMIC_RELAXED);
 		bio = vq_release(vq, slot);
-		n++;
+		at++;
 		bio_end(bio, likely(!status) ? 0 : status_errno(q, status, bio));
 	}
-	if (n) {
-		q->progress = true;
-		q->progress_epoch = q->epoch;
-	}
+	vq->used_idx = at;
+	if (at == begin)
+		return false;
+	q->progress = true;
+	q->progress_epoch = q->epoch;
+	return true;
+}
+
+static __attribute__((noinline)) bool queue_work(struct blk_queue *q)
+{
+	struct virtqueue *vq = &q->vq;
+	bool any;
+
+	if (q->state != BLK_RUNNING)
+		return false;
+	vq_disarm(vq);
+	any = queue_reap(q);
 	if (unlikely(vq->broken)) {
 		blk_fault(q, BLK_BROKEN);
 		return true;
@@ -206,9 +295,20 @@ static bool queue_poll(struct poller *p)
 	if (unlikely(q->waiting.nr))
 		queue_issue_waiting(q);
 	if (!vq_unkicked(vq))
-		return n != 0;
+		return any;
+	tick_on(q);
 	vq_kick(vq);
 	return true;
+}
+
+static bool queue_poll(struct poller *p)
+{
+	struct blk_queue *q = container_of(p, struct blk_queue, poller);
+
+	/* A core polls far more often than there is anything. */
+	if (likely(q->easy_core != BLK_NO_CORE && !vq_has_news(&q->vq) && !vq_unkicked(&q->vq)))
+		return false;
+	return queue_work(q);
 }
 
 static bool queue_arm(struct poller *p)
@@ -271,6 +371,9 @@ void blk_queue_begin(struct blk_queue *q)
 {
 	q->epoch = 1;
 	q->core = q->vq.core;
+	q->easy_core = BLK_NO_CORE;
+	q->easy_bytes = q->disk->bdev.limits.max_seg_size;
+	tables_init(q);
 	q->poller.poll = queue_poll;
 	q->poller.arm = queue_arm;
 	q->tick.fn = queue_tick;
@@ -292,6 +395,7 @@ void blk_queue_start(void *arg)
 		return;
 	}
 	q->state = BLK_RUNNING; /* the poller sends what waits */
+	easy_update(q);
 	if (!list_linked(&q->poller.node))
 		poller_add(&q->poller);
 }
@@ -301,6 +405,7 @@ void blk_queue_stop(void *arg)
 	struct blk_queue *q = arg;
 
 	q->state = BLK_STOPPED;
+	easy_update(q);
 }
 
 void blk_queue_collect(void *arg)
@@ -339,22 +444,17 @@ int blk_get_id(struct blk_queue *q, char *id, size_t size)
 	unsigned slot, i, n = 0;
 	struct vring_desc *d = vq_begin(&q->vq, &slot);
 	struct blk_req *req;
-	dma_addr_t at;
 	uint32_t len;
 
 	memset(id, 0, size);
 	if (!d)
 		return -EIO;
 	req = &q->reqs[slot];
-	at = req_addr(q, slot);
-	req->status = STATUS_NONE;
 	req->hdr.type = VIRTIO_BLK_T_GET_ID;
 	req->hdr.sector = 0;
-	vq_desc(&d[0], at, sizeof(req->hdr), VRING_DESC_F_NEXT);
-	vq_desc(&d[1], at + offsetof(struct blk_req, id), sizeof(req->id),
+	vq_desc(data_of(q, d), req_addr(q, slot) + offsetof(struct blk_req, id), sizeof(req->id),
 		VRING_DESC_F_NEXT | VRING_DESC_F_WRITE);
-	vq_desc(&d[2], at + offsetof(struct blk_req, status), 1, VRING_DESC_F_WRITE);
-	if (vq_commit(&q->vq, slot, 3, sizeof(req->id) + 1, q))
+	if (issue(q, d, slot, 1, sizeof(req->id) + 1, q))
 		return -EIO;
 	vq_kick(&q->vq);
 	while (!vq_take(&q->vq, &len)) {

@@ -33,7 +33,7 @@ void blk_fault(struct blk_queue *q, enum blk_fault fault)
 	if (q->fault)
 		return;
 	q->fault = fault;
-	q->state = BLK_STOPPED;
+	blk_queue_stop(q);
 	q->fault_work.fn = fault_arrived;
 	work_send(0, &q->fault_work);
 }

@@ -38,12 +38,13 @@ static void vq_clear(struct virtqueue *vq)
 		vq->slots[i] = (struct vq_slot){ .nr = 1, .next = i + 1 };
 		if (!vq->indirect)
 			continue;
-		vq_desc(&vq->desc[i], dma_addr(&vq->tables[i * vq->max_descs]), 0,
-			VRING_DESC_F_INDIRECT);
+		/* Its whole table always: a chain ends where NEXT is not set. */
+		vq_desc(&vq->desc[i], dma_addr(&vq->tables[i * vq->max_descs]),
+			vq->max_descs * sizeof(struct vring_desc), VRING_DESC_F_INDIRECT);
 		for (k = 0; k < vq->max_descs; k++)
 			vq->tables[i * vq->max_descs + k].next = k + 1;
 	}
-	vq->avail_idx = vq->used_idx = vq->kicked_idx = vq->seen_idx = 0;
+	vq->avail_idx = vq->used_idx = vq->kicked_idx = 0;
 	vq->free_head = 0;
 	vq->nr_free = vq->size;
 	vq->nr_tokens = 0;
@@ -67,6 +68,7 @@ int vq_init(
 	vq->index = index;
 	vq->core = core;
 	vq->size = 1u << ilog2(size);
+	vq->mask = vq->size - 1;
 	vq->max_descs = MAX(vq->max_descs, 1u);
 	vq->indirect = vq->max_descs > 1 && virtio_has(dev, VIRTIO_RING_F_INDIRECT_DESC);
 	vq->event_idx = virtio_has(dev, VIRTIO_RING_F_EVENT_IDX);
@@ -103,6 +105,7 @@ void vq_free(struct virtqueue *vq)
 	vq->tables = NULL;
 	vq->slots = NULL;
 	vq->dev = NULL;
+	vq->free_head = vq->size;
 	vq->nr_free = 0;
 }
 
@@ -134,18 +137,18 @@ void vq_break(struct virtqueue *vq, const char *what, unsigned value)
 	if (!vq->broken)
 		log_err("%s: queue %u is broken: %s %u", vq->dev->name, vq->index, what, value);
 	vq->broken = true;
-	vq->seen_idx = vq->used_idx;
 }
 
 /* ---- without indirect descriptors ---- */
 
-bool vq_commit_chain(struct virtqueue *vq, unsigned slot, unsigned nr)
+int vq_publish_chain(
+	struct virtqueue *vq, unsigned slot, unsigned nr, uint32_t in_bytes, void *token)
 {
 	const struct vring_desc *from = vq->tables;
 	unsigned i, at = slot, last = slot;
 
 	if (nr > vq->nr_free)
-		return false;
+		return -EAGAIN;
 	for (i = 0; i < nr; i++) {
 		vq->desc[at] = from[i];
 		vq->desc[at].next = vq->slots[at].next;
@@ -154,9 +157,10 @@ bool vq_commit_chain(struct virtqueue *vq, unsigned slot, unsigned nr)
 	}
 	vq->desc[last].flags &= ~VRING_DESC_F_NEXT;
 	vq->slots[slot].nr = nr;
-	vq->free_head = at;
 	vq->nr_free -= nr;
-	return true;
+	vq_publish(vq, slot, in_bytes, token);
+	vq->free_head = at;
+	return 0;
 }
 
 void vq_release_chain(struct virtqueue *vq, unsigned slot)
@@ -196,9 +200,13 @@ int vq_add(struct virtqueue *vq, const struct seg *out, unsigned nr_out, const s
 
 void *vq_take(struct virtqueue *vq, uint32_t *len)
 {
-	int slot = vq_next(vq, len);
+	uint16_t at = vq->used_idx;
+	unsigned slot;
 
-	return slot < 0 ? NULL : vq_release(vq, slot);
+	if (vq_look(vq) == at)
+		return NULL;
+	vq->used_idx = at + 1;
+	return vq_entry(vq, at, &slot, len) ? vq_release(vq, slot) : NULL;
 }
 
 /* ---- notifications ---- */

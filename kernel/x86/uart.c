@@ -21,7 +21,8 @@
 enum { RBR = 0, THR = 0, IER = 1, IIR = 2, FCR = 2, LCR = 3, MCR = 4, LSR = 5, SCR = 7 };
 enum { LSR_DATA = 1, LSR_THR_EMPTY = 0x20 };
 
-#define FIFO_DEPTH 16
+#define FIFO_DEPTH  16
+#define QUIET_LOOKS 2000 /* each an exit to the host: some milliseconds */
 
 static struct {
 	struct console console;
@@ -31,6 +32,7 @@ static struct {
 	bool present, has_irq;
 	uint8_t early[256]; /* what was typed before we were there */
 	unsigned early_pos, early_len;
+	unsigned depth;     /* bytes the transmitter takes once it is empty */
 	struct timer timer; /* looks for input where there is no interrupt */
 } uart;
 
@@ -40,10 +42,23 @@ static void early_put(uint8_t b)
 		uart.early[uart.early_len++] = b;
 }
 
-static void take_waiting(void)
+/*
+ * Takes what waits until nothing has come for a while; looks once when nothing is there at all.
+ * False: there is more than we can keep, and it still stands in the receiver.
+ */
+static bool take_waiting(void)
 {
-	while (inb(COM1 + LSR) & LSR_DATA && uart.early_len < sizeof(uart.early))
+	unsigned looks = uart.early_len ? QUIET_LOOKS : 1;
+
+	while (looks--) {
+		if (!(inb(COM1 + LSR) & LSR_DATA))
+			continue;
+		if (uart.early_len == sizeof(uart.early))
+			return false;
 		early_put(inb(COM1 + RBR));
+		looks = QUIET_LOOKS;
+	}
+	return true;
 }
 
 /*
@@ -72,14 +87,16 @@ static void take_bios_keys(void)
 /*
  * SeaBIOS also enables the FIFO, which wipes the byte that stood in RBR until then: the first one
  * typed.  QEMU keeps it behind the FIFO, where it shows once the FIFO is off again (0: there was
- * none).  What is in the FIFO is put away around it.
+ * none); reading it also makes QEMU go on with what it holds back.  What is in the FIFO is put away
+ * around it.
  */
 static void take_from_firmware(void)
 {
 	uint8_t fifo[sizeof(uart.early)], first;
 	unsigned n;
 
-	take_waiting();
+	if (!take_waiting())
+		return;
 	n = uart.early_len;
 	memcpy(fifo, uart.early, n);
 	uart.early_len = 0;
@@ -94,8 +111,6 @@ static void take_from_firmware(void)
 
 void uart_init_early(void)
 {
-	uint8_t b;
-
 	outb(COM1 + SCR, 0x5a);
 	if (inb(COM1 + SCR) != 0x5a)
 		return;
@@ -104,14 +119,11 @@ void uart_init_early(void)
 	if ((inb(COM1 + IIR) & 0xc0) == 0xc0 && fw_cfg_present())
 		take_from_firmware();
 	take_waiting();
-	outb(COM1 + FCR, 1); /* FIFO on, interrupt at the first byte */
-	if (fw_cfg_present()) {
-		/* A sender that has hung up is asked for what QEMU keeps of it only when RBR is
-		 * read; with nothing there the FIFO reads as 0. */
-		b = inb(COM1 + RBR);
-		if (b)
-			early_put(b);
-	}
+	/* QEMU delivers a waiting sender's next byte between any two of our instructions, and
+	 * enabling the FIFO would wipe it.  There nothing overruns without one either. */
+	if (!fw_cfg_present())
+		outb(COM1 + FCR, 1);
+	uart.depth = (inb(COM1 + IIR) & 0xc0) == 0xc0 ? FIFO_DEPTH : 1;
 	outb(COM1 + IER, 0);
 	outb(COM1 + LCR, 0x83);
 	outb(COM1 + 0, 1); /* 115200 */
@@ -146,7 +158,7 @@ static void uart_write(struct console *c, const char *buf, size_t n)
 			continue;
 		}
 		tries = 0;
-		for (end = MIN(n, i + FIFO_DEPTH); i < end; i++)
+		for (end = MIN(n, i + uart.depth); i < end; i++)
 			outb(COM1 + THR, (uint8_t)buf[i]);
 	}
 }

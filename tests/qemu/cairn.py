@@ -9,6 +9,7 @@
 A command is over when the prompt stands at column 0 with nothing behind it.  Only processes started
 here are ever ended, each by its own handle.
 """
+import hashlib
 import json
 import os
 import pty
@@ -73,30 +74,22 @@ class Said:
 # ---- disks ----
 
 class Disk:
-    """QEMU arguments of one disk: its -blockdev nodes and its -device."""
+    """QEMU arguments of one disk: a -blockdev node and a -device on it."""
 
-    def __init__(self, device, nodes, props, more=()):
-        self.device, self.nodes, self.props, self.more = device, nodes, props, list(more)
+    def __init__(self, device, node, props):
+        self.device, self.node, self.props = device, node, props
 
     def args(self, i, mmio):
         device = self.device
         if mmio and device == "virtio-blk-pci":
             device = "virtio-blk-device"
-        out = []
-        for n, node in enumerate(self.nodes):
-            node = node.replace("@", f"d{i}")
-            if n == 0:
-                node += f",node-name=d{i}"
-            out += ["-blockdev", node]
         props = "".join(f",{k.replace('_', '-')}={v}" for k, v in self.props.items())
-        if device == "nvme" and self.props.get("bare"):
-            raise ValueError("say nvme_bare()")
-        return out + ["-device", f"{device},drive=d{i},id=dev{i}{props}"] + self.more
+        return ["-blockdev", f"{self.node},node-name=d{i}",
+                "-device", f"{device},drive=d{i},id=dev{i}{props}"]
 
 
-def file_node(path, fmt="raw"):
-    """cache.no-flush stays off: a flush is a flush, on a host page cache as fast as one."""
-    return f"driver={fmt},file.driver=file,file.filename={path},file.locking=off"
+def file_node(path):
+    return f"driver=raw,file.driver=file,file.filename={path},file.locking=off"
 
 
 def null_node(size, latency_ns=0, zeroes="on"):
@@ -108,14 +101,17 @@ def as_node(what):
     return what if "driver=" in str(what) else file_node(what)
 
 
-def virtio(what, nodes=(), **props):
-    """A virtio-blk disk on a file or a -blockdev node; nodes: those it stands on, @ is its name."""
-    return Disk("virtio-blk-pci", [as_node(what), *nodes], props)
+def virtio(what, **props):
+    """A virtio-blk disk on a file or a -blockdev node; props with _ for -."""
+    return Disk("virtio-blk-pci", as_node(what), props)
 
 
-def nvme(what, nodes=(), **props):
+def nvme(what, **props):
+    """QEMU's own spelling of this device's properties has underscores."""
+    d = Disk("nvme", as_node(what), {})
     props.setdefault("serial", "cairn-test")
-    return Disk("nvme", [as_node(what), *nodes], props)
+    d.device += "".join(f",{k}={v}" for k, v in props.items())
+    return d
 
 
 class Raw:
@@ -133,7 +129,8 @@ class Raw:
 class Cairn:
     def __init__(self, folder, disks=(), machine="q35", cpu="max", smp=1, mem=64, append=None,
                  config=None, extra=(), elf=None, channel="pipe", counts=False, typed=b"",
-                 hang_up=False, wait=True, nographic=False, patience=PATIENCE):
+                 hang_up=False, wait=True, nographic=False, no_reboot=True,
+                 patience=PATIENCE):
         """typed: bytes in the pipe before QEMU starts; hang_up: and then the pipe ends."""
         self.folder = str(folder)
         self.seen, self.said, self.counts_file = b"", b"", None
@@ -145,8 +142,10 @@ class Cairn:
         self.qmp_path = os.path.join(self.folder, f"q{time.monotonic_ns() % 10 ** 12}")
         self.cmd = ["qemu-system-x86_64", "-accel", "tcg,thread=multi" if counts else ACCEL,
                     "-machine", machine, "-cpu", cpu, "-smp", str(smp), "-m", str(mem),
-                    "-no-reboot", "-kernel", elf or ELF,
+                    "-kernel", elf or ELF,
                     "-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
+        if no_reboot:
+            self.cmd += ["-no-reboot"]
         if nographic:
             self.cmd += ["-nographic", "-net", "none"]
         else:
@@ -395,6 +394,10 @@ def pattern(seed, size):
     """Bytes that differ from sector to sector and seed to seed, the same at every run."""
     import random
     return random.Random(seed).randbytes(size)
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def make_disk(path, size, seed=None):

@@ -16,8 +16,15 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import cairn  # noqa: E402
 
+reporter = None
 counts = {"passed": 0, "failed": 0, "skipped": 0}
 began = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    global reporter
+    reporter = config.pluginmanager.getplugin("terminalreporter")
 
 
 def pytest_collection_modifyitems(items):
@@ -82,10 +89,10 @@ def pytest_runtest_logreport(report):
         if report.skipped:
             why = ": " + str(report.longrepr[2]).replace("Skipped: ", "")
         seconds = time.monotonic() - began[report.nodeid]
-        print(f"system {name}: {report.outcome}, {seconds:.1f} s{why}", flush=True)
+        reporter.write_line(f"system {name}: {report.outcome}, {seconds:.1f} s{why}", flush=True)
 
 
 def pytest_unconfigure(config):
     if began:
-        print(f"{counts['passed']} passed, {counts['failed']} failed, "
-              f"{counts['skipped']} skipped", flush=True)
+        reporter.write_line(f"{counts['passed']} passed, {counts['failed']} failed, "
+                            f"{counts['skipped']} skipped", flush=True)

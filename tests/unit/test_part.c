@@ -166,7 +166,7 @@ static void gpt_header(bool backup)
 	uint8_t *h = at(backup ? nr_blocks - 1 : 1);
 	uint64_t array = GPT_ENTRIES * 128 / block;
 
-	memcpy(h, "EFI PART", 8);
+	put64(h, 0x5452415020494645); /* "EFI PART" */
 	put32(h + 8, 0x10000);
 	put32(h + 12, 92);
 	put64(h + 24, backup ? nr_blocks - 1 : 1);

@@ -318,6 +318,8 @@ static void memory_has_limits_too(void **state)
 		req_memory(r, i, mem + 4096 * i, 1024);
 	r->bio.seg_off = 512;
 	assert_int_equal(req_run(r), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(rd->trace[i].nr_segs, i < 2 ? 3 : 1); /* no more than it needs */
 	assert_string_equal(trace(), "W0+5 W5+6 W11+1");
 	assert_memory_equal(rd->data, mem + 512, 512);
 	for (unsigned i = 1; i < 6; i++)
