@@ -97,8 +97,7 @@ struct virtqueue {
 	struct vring_avail *avail;
 	struct vring_used *used;
 	dma_addr_t desc_addr, avail_addr, used_addr;
-	struct vring_desc
-		*tables; /* indirect: max_descs for each slot; else room for one request */
+	struct vring_desc *tables; /* indirect: max_descs a slot; else room for one request */
 	struct vq_slot *slots;
 	uint16_t avail_idx, used_idx, kicked_idx;
 	unsigned free_head; /* first free slot; size: there is none */

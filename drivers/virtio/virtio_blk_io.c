@@ -144,7 +144,7 @@ static int queue_issue(struct blk_queue *q, struct bio *bio, uint32_t stamp)
 static inline void queue_issue_easy(
 	struct blk_queue *q, struct bio *bio, unsigned slot, uint32_t bytes)
 {
-	struct vring_desc *d = &q->vq.tables[slot * BLK_MAX_DESCS];
+	struct vring_desc *d = &q->vq.tables[(size_t)slot * BLK_MAX_DESCS];
 	struct blk_req *req = &q->reqs[slot];
 	uint32_t in_bytes = 1;
 
