@@ -53,7 +53,8 @@ static void mmio_from_cmdline(void)
 
 	while (cmdline_value(&p, "virtio_mmio.device=", &word)) {
 		char *text = (char *)strbuf_text(&word), *at = strchr(text, '@');
-		char *colon = at ? strchr(at, ':') : NULL, *more = colon ? strchr(colon + 1, ':') : NULL;
+		char *colon = at ? strchr(at, ':') : NULL,
+		     *more = colon ? strchr(colon + 1, ':') : NULL;
 		unsigned unit = 1;
 
 		if (colon) {

@@ -45,7 +45,8 @@ static const uint8_t *table_at(acpi_peek_fn peek, uint64_t phys, uint32_t *len)
 	}
 	h = peek(phys, *len);
 	if (!h || !sum_ok(h, *len)) {
-		log_warn("acpi: table at %#llx has a bad checksum: left out", (unsigned long long)phys);
+		log_warn("acpi: table at %#llx has a bad checksum: left out",
+			(unsigned long long)phys);
 		return NULL;
 	}
 	return h;
@@ -173,7 +174,7 @@ static void find_s5(const uint8_t *t, uint32_t len, struct acpi_info *out)
 		if (t[i - 1] != 0x08 && !(t[i - 1] == '\\' && t[i - 2] == 0x08))
 			continue;
 		p += 2 + (t[p + 1] >> 6); /* package length: 1 to 4 bytes */
-		p++;			  /* number of elements */
+		p++;                      /* number of elements */
 		if (p >= len)
 			return;
 		n = aml_integer(t + p, len - p, &out->s5_a);

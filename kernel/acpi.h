@@ -12,13 +12,13 @@
 
 #include "kernel/api/base.h"
 
-#define ACPI_MAX_CPUS	  64
+#define ACPI_MAX_CPUS     64
 #define ACPI_MAX_IOAPICS  8
-#define ACPI_MAX_ECAM	  8
-#define ACPI_MAX_VIRTIO	  32
+#define ACPI_MAX_ECAM     8
+#define ACPI_MAX_VIRTIO   32
 #define ACPI_MAX_OVERRIDE 16
 
-struct acpi_gas { /* generic address structure, 5.2.3.2 */
+struct acpi_gas {      /* generic address structure, 5.2.3.2 */
 	uint8_t space; /* 0 memory, 1 I/O port */
 	uint8_t width;
 	uint64_t addr; /* 0: absent */
@@ -46,7 +46,7 @@ struct acpi_info {
 		uint16_t segment;
 		uint8_t first_bus, last_bus;
 	} ecam[ACPI_MAX_ECAM];
-	uint64_t hpet_base; /* 0: none */
+	uint64_t hpet_base;     /* 0: none */
 	uint16_t pm_timer_port; /* 0: none */
 	bool hw_reduced;
 	uint16_t pm1a_control, pm1b_control; /* ports, 0: none */

@@ -16,8 +16,8 @@ void stack_switch(uint64_t *save_sp, uint64_t load_sp);
 
 struct fiber {
 	uint64_t sp;
-	struct fiber *next;	/* ready queue, wait queue or the dead */
-	struct waitq *waiting;	/* the queue it stands in */
+	struct fiber *next;    /* ready queue, wait queue or the dead */
+	struct waitq *waiting; /* the queue it stands in */
 	struct timer timer;
 	bool timed_out;
 	void *stack;

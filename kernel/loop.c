@@ -41,8 +41,8 @@ void work_send(unsigned core, struct work *w)
 	head = __atomic_load_n(&c->inbox, __ATOMIC_RELAXED);
 	do {
 		w->next = head;
-	} while (!__atomic_compare_exchange_n(&c->inbox, &head, w, true, __ATOMIC_SEQ_CST,
-		__ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(
+		&c->inbox, &head, w, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 	if (!head && __atomic_load_n(&c->halted, __ATOMIC_SEQ_CST))
 		core_wake(core);
 }
@@ -184,7 +184,8 @@ void loop_run(void)
 			continue;
 		}
 		halt(c);
-		/* The wake-up may have been for nothing here: then halt again without polling on. */
+		/* The wake-up may have been for nothing here: then halt again without polling on.
+		 */
 	}
 }
 

@@ -6,6 +6,6 @@
 #include "kernel/api/timer.h"
 
 uint64_t timers_next_due(void); /* UINT64_MAX: none pending */
-bool timers_run(void);		/* all that are due; true if any was */
+bool timers_run(void);          /* all that are due; true if any was */
 
 #endif

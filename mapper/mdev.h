@@ -105,7 +105,7 @@ struct mdev {
  * them to 1. */
 extern unsigned table_nr_frames, table_nr_clones;
 
-/* A table for md out of text; *why on failure.  Its devices are open. */
+/* parse.c: a table for md out of text; *why on failure.  Its devices are open. */
 may_block int table_parse(struct mdev *md, const char *text, size_t len, bool read_only,
 			  struct table **out, struct strbuf *why);
 /* NULL does nothing.  Nothing may be in flight. */
@@ -124,6 +124,11 @@ bool table_has(const struct table *t, const struct bdev *dev);
 int table_take(struct table *t, struct bdev *dev);
 /* 0 or -ENOMEM. */
 int table_add_use(struct table *t, const struct table_use *use);
+
+/* Makes what every core needs, after the last target.  False: no memory. */
+bool table_make_cores(struct table *t);
+/* An array of things as large as cache lines, aligned to them; NULL.  *mem is for mem_free(). */
+void *lines_alloc(unsigned nr, size_t size, void **mem);
 
 /* The target that has this sector; sector < nr_sectors. */
 struct target *table_find_slow(const struct table *t, sector_t sector);
@@ -162,8 +167,8 @@ int mdev_check_stack(struct mdev *md, const struct table *t, struct strbuf *why)
 /* True if dev is md or stands on it. */
 bool mdev_stands_on(struct bdev *dev, struct mdev *md);
 
-/* The frame's way in and back; fan.c uses them for its clones. */
-bool mframe_end_io(struct mframe *f, struct bio *bio, int *status, bool *kept);
+/* What a frame of a bio that was not copied has as its end(). */
+bool mframe_end(struct bio_frame *frame, struct bio *bio, int *status);
 /* A frame came back or a fan ended: whoever waits goes on. */
 void table_core_pump(struct table_core *tc);
 bool table_core_idle(const struct table_core *tc);

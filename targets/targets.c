@@ -11,3 +11,11 @@ const struct target_ops *const all_targets[] = {
 	&zero_ops,
 	NULL,
 };
+
+const struct target_ops *target_find(const char *name)
+{
+	for (unsigned i = 0; all_targets[i]; i++)
+		if (!strcmp(all_targets[i]->name, name))
+			return all_targets[i];
+	return NULL;
+}

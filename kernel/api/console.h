@@ -12,8 +12,8 @@
 
 struct console {
 	struct list node;
-	const char *name;	/* "ttyS0", "hvc0" */
-	struct waitq readable;	/* woken when read() may give something */
+	const char *name;      /* "ttyS0", "hvc0" */
+	struct waitq readable; /* woken when read() may give something */
 	/* What is there, at most n bytes, 0 if nothing; never waits, never loses a byte: what the
 	 * reader has not taken stays with the sender. */
 	size_t (*read)(struct console *c, char *buf, size_t n);

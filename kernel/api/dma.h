@@ -28,14 +28,14 @@ void mmio_write16(volatile void *p, uint16_t v);
 void mmio_write32(volatile void *p, uint32_t v);
 void mmio_write64(volatile void *p, uint64_t v);
 #else
-#define MMIO_ACCESS(bits)                                                                          \
-	static inline uint##bits##_t mmio_read##bits(const volatile void *p)                       \
-	{                                                                                          \
-		return *(const volatile uint##bits##_t *)p;                                        \
-	}                                                                                          \
-	static inline void mmio_write##bits(volatile void *p, uint##bits##_t v)                    \
-	{                                                                                          \
-		*(volatile uint##bits##_t *)p = v;                                                 \
+#define MMIO_ACCESS(bits)                                                       \
+	static inline uint##bits##_t mmio_read##bits(const volatile void *p)    \
+	{                                                                       \
+		return *(const volatile uint##bits##_t *)p;                     \
+	}                                                                       \
+	static inline void mmio_write##bits(volatile void *p, uint##bits##_t v) \
+	{                                                                       \
+		*(volatile uint##bits##_t *)p = v;                              \
 	}
 MMIO_ACCESS(8)
 MMIO_ACCESS(16)
@@ -66,7 +66,7 @@ struct irq {
 	unsigned core;
 	uint32_t msi_data;
 	uint64_t msi_addr; /* what to write in an MSI-X table entry */
-	uint64_t count;	   /* how often it came */
+	uint64_t count;    /* how often it came */
 };
 
 /* A vector of its own on that core.  0 or -ENOSPC (poll by timer then). */

@@ -12,9 +12,9 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(name)                                                                            \
-	{                                                                                          \
-		&(name), &(name)                                                                   \
+#define LIST_INIT(name)          \
+	{                        \
+		&(name), &(name) \
 	}
 
 static inline void list_init(struct list *head)
@@ -71,14 +71,15 @@ static inline struct list *list_pop(struct list *head)
 
 #define list_first(head, type, member) container_of((head)->next, type, member)
 
-#define list_for_each(p, head, member)                                                             \
-	for (p = container_of((head)->next, __typeof__(*p), member); &p->member != (head);         \
-	     p = container_of(p->member.next, __typeof__(*p), member))
+#define list_for_each(p, head, member)                                                     \
+	for (p = container_of((head)->next, __typeof__(*p), member); &p->member != (head); \
+		p = container_of(p->member.next, __typeof__(*p), member))
 
 /* As above; p may be deleted and freed inside. */
-#define list_for_each_safe(p, n, head, member)                                                     \
-	for (p = container_of((head)->next, __typeof__(*p), member),                               \
-	    n = container_of(p->member.next, __typeof__(*p), member);                              \
-	     &p->member != (head); p = n, n = container_of(n->member.next, __typeof__(*n), member))
+#define list_for_each_safe(p, n, head, member)                        \
+	for (p = container_of((head)->next, __typeof__(*p), member),  \
+	    n = container_of(p->member.next, __typeof__(*p), member); \
+		&p->member != (head);                                 \
+		p = n, n = container_of(n->member.next, __typeof__(*n), member))
 
 #endif

@@ -14,12 +14,12 @@ enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_write(enum log_level level, const char *fmt, ...) __printf(2, 3);
 
-#define log_err(...)   log_write(LOG_ERR, __VA_ARGS__)
-#define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
-#define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
+#define log_err(...)  log_write(LOG_ERR, __VA_ARGS__)
+#define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)
+#define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
 
 struct log_line {
-	uint64_t seq;	 /* 0, 1, 2 ... since boot */
+	uint64_t seq;     /* 0, 1, 2 ... since boot */
 	uint64_t when_ns; /* now_ns() at the time */
 	enum log_level level;
 	char text[241];

@@ -24,6 +24,7 @@ int fw_cfg_read(const char *name, size_t max, struct strbuf *out);
 
 /* The instruction that TCG plugins count between (peer/guest/iogen.c): a nop of eight bytes that
  * carries id. */
-#define MACHINE_MARK(id) __asm__ volatile(".byte 0x0f,0x1f,0x84,0x00," #id ",0x00,0x4d,0x6b" ::: "memory")
+#define MACHINE_MARK(id) \
+	__asm__ volatile(".byte 0x0f,0x1f,0x84,0x00," #id ",0x00,0x4d,0x6b" ::: "memory")
 
 #endif

@@ -15,14 +15,14 @@
 struct mem_tag {
 	const char *name;
 	size_t bytes, peak_bytes; /* as asked for, without our overhead */
-	size_t nr;		  /* allocations alive */
-	struct mem_tag *next;	  /* registry; NULL-terminated, see mem_tags() */
+	size_t nr;                /* allocations alive */
+	struct mem_tag *next;     /* registry; NULL-terminated, see mem_tags() */
 	bool registered;
 };
 
-#define MEM_TAG(n)                                                                                 \
-	{                                                                                          \
-		.name = (n)                                                                        \
+#define MEM_TAG(n)          \
+	{                   \
+		.name = (n) \
 	}
 
 /* Zeroed, aligned to 16. */
@@ -48,8 +48,8 @@ static inline unsigned page_order(size_t size)
 }
 
 struct mem_stats {
-	uint64_t total_bytes;	 /* usable RAM the machine gave us, kernel image included */
-	uint64_t image_bytes;	 /* the kernel image, page tables and boot data */
+	uint64_t total_bytes; /* usable RAM the machine gave us, kernel image included */
+	uint64_t image_bytes; /* the kernel image, page tables and boot data */
 	uint64_t free_bytes;
 	uint64_t reserved_bytes; /* firmware and holes, not usable */
 };
@@ -63,8 +63,8 @@ struct mem_tag *mem_tags(void);
  * They are aligned to 16, or to a page when their size is a multiple of PAGE_SIZE.
  */
 struct pool {
-	void *free;	/* singly linked through the first word */
-	void *base;	/* the memory, or for objects of whole pages a table of runs */
+	void *free; /* singly linked through the first word */
+	void *base; /* the memory, or for objects of whole pages a table of runs */
 	struct mem_tag *tag;
 	size_t obj_size;
 	unsigned nr, nr_free, low_water; /* low_water: least nr_free ever seen */

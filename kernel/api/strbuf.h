@@ -13,18 +13,18 @@
 #include "kernel/api/base.h"
 
 struct strbuf {
-	char *data;	/* terminated once anything was written or strbuf_text() asked */
-	size_t len;	/* bytes before the terminator */
-	size_t size;	/* bytes at data */
-	size_t max;	/* grows up to this many bytes, terminator included */
-	bool fixed;	/* data is the caller's and does not grow */
+	char *data;     /* terminated once anything was written or strbuf_text() asked */
+	size_t len;     /* bytes before the terminator */
+	size_t size;    /* bytes at data */
+	size_t max;     /* grows up to this many bytes, terminator included */
+	bool fixed;     /* data is the caller's and does not grow */
 	bool truncated; /* something did not fit */
 };
 
 /* Zeroed is a valid empty growing buffer without limit; these two say otherwise. */
 void strbuf_init(struct strbuf *sb, size_t max);
 void strbuf_init_fixed(struct strbuf *sb, char *data, size_t size);
-void strbuf_free(struct strbuf *sb); /* leaves it empty and usable; wipes nothing */
+void strbuf_free(struct strbuf *sb);  /* leaves it empty and usable; wipes nothing */
 void strbuf_reset(struct strbuf *sb); /* len = 0, keeps the memory */
 
 void strbuf_putc(struct strbuf *sb, char c);

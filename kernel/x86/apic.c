@@ -26,8 +26,8 @@ enum {
 	REG_TIMER_DIVIDE = 0x3e0,
 };
 
-#define MSR_APIC_BASE	 0x1b
-#define MSR_X2APIC	 0x800
+#define MSR_APIC_BASE    0x1b
+#define MSR_X2APIC       0x800
 #define MSR_TSC_DEADLINE 0x6e0
 
 static volatile char *regs;
@@ -251,7 +251,8 @@ int irq_alloc_gsi(struct irq *irq, unsigned core, unsigned gsi, bool level)
 
 void pic_mask(void)
 {
-	/* Remapped away from the exceptions, then masked: a spurious one must not look like a fault. */
+	/* Remapped away from the exceptions, then masked: a spurious one must not look like a
+	 * fault. */
 	outb(0x20, 0x11);
 	outb(0xa0, 0x11);
 	outb(0x21, 32);

@@ -13,7 +13,7 @@
 #include "kernel/x86/x86.h"
 
 #define PVH_MAGIC      0x336ec578
-#define LOW_END	       0x100000u /* below: firmware, the page that starts cores */
+#define LOW_END        0x100000u /* below: firmware, the page that starts cores */
 #define LOOP_STACK     (16u * 1024)
 #define IDENTITY_LIMIT (1ull << 30) /* what entry.S mapped */
 
@@ -124,7 +124,7 @@ static __noreturn void enter_loop(struct cpu *c)
 	if (!c->stack)
 		panic("no memory for the first stack");
 	__asm__ volatile("mov %0, %%rsp; xor %%ebp, %%ebp; push $0; jmp loop_run" ::"r"(
-				 (uint64_t)c->stack + LOOP_STACK)
+		(uint64_t)c->stack + LOOP_STACK)
 			 : "memory");
 	__builtin_unreachable();
 }

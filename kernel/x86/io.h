@@ -5,16 +5,16 @@
 
 #include "kernel/api/base.h"
 
-#define PORT_IO(type, suffix)                                                                      \
-	static inline void out##suffix(uint16_t port, type v)                                      \
-	{                                                                                          \
-		__asm__ volatile("out" #suffix " %0, %1" ::"a"(v), "Nd"(port));                    \
-	}                                                                                          \
-	static inline type in##suffix(uint16_t port)                                               \
-	{                                                                                          \
-		type v;                                                                            \
-		__asm__ volatile("in" #suffix " %1, %0" : "=a"(v) : "Nd"(port));                   \
-		return v;                                                                          \
+#define PORT_IO(type, suffix)                                                    \
+	static inline void out##suffix(uint16_t port, type v)                    \
+	{                                                                        \
+		__asm__ volatile("out" #suffix " %0, %1" ::"a"(v), "Nd"(port));  \
+	}                                                                        \
+	static inline type in##suffix(uint16_t port)                             \
+	{                                                                        \
+		type v;                                                          \
+		__asm__ volatile("in" #suffix " %1, %0" : "=a"(v) : "Nd"(port)); \
+		return v;                                                        \
 	}
 PORT_IO(uint8_t, b)
 PORT_IO(uint16_t, w)

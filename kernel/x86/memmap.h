@@ -34,7 +34,8 @@ enum map_flags { MAP_WRITE = 1, MAP_EXEC = 2, MAP_UNCACHED = 4 };
 struct phys_range {
 	uint64_t from, to;
 };
-void paging_init(const struct phys_range *ranges, unsigned nr, uint64_t *first_free, uint64_t limit);
+void paging_init(
+	const struct phys_range *ranges, unsigned nr, uint64_t *first_free, uint64_t limit);
 /* Drops the identity map of low memory: from here on the null page faults. */
 void paging_drop_low(void);
 

@@ -12,12 +12,12 @@
 #include "kernel/x86/memmap.h"
 
 #define P_PRESENT  1ull
-#define P_WRITE	   2ull
+#define P_WRITE    2ull
 #define P_UNCACHED 0x18ull /* PCD, PWT */
-#define P_LARGE	   0x80ull
+#define P_LARGE    0x80ull
 #define P_GLOBAL   0x100ull
-#define P_NX	   (1ull << 63)
-#define P_ADDR	   0x000ffffffffff000ull
+#define P_NX       (1ull << 63)
+#define P_ADDR     0x000ffffffffff000ull
 
 extern char image_start[], rodata_start[], data_start[], image_end[];
 
@@ -30,7 +30,8 @@ static unsigned nr_direct;
 static struct spinlock lock;
 static struct mem_tag tables_tag = MEM_TAG("page tables"), stacks_tag = MEM_TAG("stacks");
 
-/* While boot's tables are in use low memory is reached where it is; afterwards in the direct map. */
+/* While boot's tables are in use low memory is reached where it is; afterwards in the direct map.
+ */
 static void *table_ptr(uint64_t phys)
 {
 	return early_free ? (void *)phys : phys_to_virt(phys);
@@ -202,7 +203,7 @@ void *vmap_phys(uint64_t phys, uint64_t size, unsigned flags)
 {
 	uint64_t off = phys & (PAGE_SIZE - 1), base, bytes, i;
 	uint64_t bits = (flags & MAP_WRITE ? P_WRITE : 0) | (flags & MAP_EXEC ? 0 : P_NX) |
-		(flags & MAP_UNCACHED ? P_UNCACHED : 0);
+			(flags & MAP_UNCACHED ? P_UNCACHED : 0);
 	uint64_t irq;
 	void *v = NULL;
 

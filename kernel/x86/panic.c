@@ -73,7 +73,7 @@ static bool plausible(uint64_t fp)
 	if (fp & 7)
 		return false;
 	return (v >= VMAP_BASE && v < VMAP_BASE + VMAP_SIZE) ||
-		(v >= (uint64_t)image_start && v + 16 <= (uint64_t)image_end);
+	       (v >= (uint64_t)image_start && v + 16 <= (uint64_t)image_end);
 }
 
 static void backtrace(uint64_t rip, uint64_t fp)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * power - the ways out.  Off: the sleep control register of hardware-reduced ACPI, else PM1 with
- * \_S5's values (ACPI 6.4 sections 4.8.3.7 and 16.1.6).  Reset: the FADT's register, then 0xCF9, then the
- * keyboard controller, then a triple fault.
+ * \_S5's values (ACPI 6.4 sections 4.8.3.7 and 16.1.6).  Reset: the FADT's register, then 0xCF9,
+ * then the keyboard controller, then a triple fault.
  */
 #include "kernel/api/dma.h"
 #include "kernel/api/log.h"

@@ -10,7 +10,7 @@
 #include "kernel/x86/memmap.h"
 #include "kernel/x86/x86.h"
 
-#define AP_PAGE	       0x8000
+#define AP_PAGE        0x8000
 #define CPU_STACK_SIZE (16u * 1024)
 
 struct ap_args {

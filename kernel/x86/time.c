@@ -107,7 +107,8 @@ static uint64_t measure(const struct clock *c)
 	}
 	if (!ticks)
 		return 0;
-	return (t1 - t0) * c->rate / ticks; /* a window of at most a tenth of a second: no overflow */
+	return (t1 - t0) * c->rate /
+	       ticks; /* a window of at most a tenth of a second: no overflow */
 }
 
 /* ---- kvmclock: KVM's documentation of MSR_KVM_SYSTEM_TIME_NEW ---- */
@@ -170,7 +171,7 @@ static bool hpet_usable(uint64_t base, uint64_t *rate)
 	hpet = mmio_map(base, 0x400);
 	if (!hpet)
 		return false;
-	period = mmio_read32(hpet + 4); /* femtoseconds a tick */
+	period = mmio_read32(hpet + 4);             /* femtoseconds a tick */
 	if (period < 1000000 || period > 100000000) /* the specification's own bound above */
 		return false;
 	*rate = 1000000000000000ull / period;

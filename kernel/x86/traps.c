@@ -30,10 +30,26 @@ static struct spinlock lock;
 enum { IST_NMI = 1, IST_DOUBLE, IST_MACHINE_CHECK, NR_IST = 3 };
 
 static const char *const exception_names[32] = {
-	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
-	"device not available", "double fault", "", "invalid TSS", "segment not present",
-	"stack segment fault", "general protection", "page fault", "", "x87 error",
-	"alignment check", "machine check", "SIMD error",
+	"divide error",
+	"debug",
+	"NMI",
+	"breakpoint",
+	"overflow",
+	"bound range",
+	"invalid opcode",
+	"device not available",
+	"double fault",
+	"",
+	"invalid TSS",
+	"segment not present",
+	"stack segment fault",
+	"general protection",
+	"page fault",
+	"",
+	"x87 error",
+	"alignment check",
+	"machine check",
+	"SIMD error",
 };
 
 void idt_init(void)
@@ -48,7 +64,10 @@ void idt_init(void)
 		idt[i].off_high = (uint32_t)(entry >> 32);
 		idt[i].selector = 8;
 		idt[i].type = 0x8e;
-		idt[i].ist = i == 2 ? IST_NMI : i == 8 ? IST_DOUBLE : i == 18 ? IST_MACHINE_CHECK : 0;
+		idt[i].ist = i == 2    ? IST_NMI
+			     : i == 8  ? IST_DOUBLE
+			     : i == 18 ? IST_MACHINE_CHECK
+				       : 0;
 	}
 }
 
@@ -65,7 +84,7 @@ __attribute__((optimize("no-stack-protector"))) void cpu_init_early(struct cpu *
 	c->gdt[1] = 0x00af9a000000ffff; /* code */
 	c->gdt[2] = 0x00cf92000000ffff; /* data */
 	c->gdt[3] = (sizeof(c->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 |
-		(tss >> 24 & 0xff) << 56;
+		    (tss >> 24 & 0xff) << 56;
 	c->gdt[4] = tss >> 32;
 	c->tss.iomap = sizeof(c->tss);
 	ptr.limit = sizeof(c->gdt) - 1;
@@ -103,7 +122,7 @@ void trap_dispatch(struct trap_frame *f)
 		return;
 	}
 	if (f->vector >= 32)
-		return; /* a left-over of the old PIC */
+		return;     /* a left-over of the old PIC */
 	if (f->vector == 2) /* another core panics: stop here */
 		for (;;)
 			__asm__ volatile("cli; hlt");
@@ -112,7 +131,9 @@ void trap_dispatch(struct trap_frame *f)
 
 		__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
 		str_printf(what, sizeof(what), "page fault: %s of %#llx%s",
-			f->error & 16 ? "execution" : f->error & 2 ? "write" : "read",
+			f->error & 16  ? "execution"
+			: f->error & 2 ? "write"
+				       : "read",
 			(unsigned long long)cr2, cr2 < PAGE_SIZE ? " (null pointer)" : "");
 	} else {
 		str_printf(what, sizeof(what), "%s, error %#llx", exception_names[f->vector],

@@ -89,7 +89,7 @@ struct irq;
 /* A vector on that core for an I/O APIC input: its number or -ENOSPC. */
 int irq_vector_for_gsi(struct irq *irq, unsigned core);
 
-void lapic_init(void);	 /* on each core */
+void lapic_init(void);   /* on each core */
 uint32_t lapic_id(void); /* works before lapic_init() */
 void lapic_set_base(uint64_t phys);
 void lapic_eoi(void);

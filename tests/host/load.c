@@ -100,6 +100,7 @@ static void submit_one(struct load *l)
 	host_set_core(b->core);
 	bio_submit(&b->bio);
 	host_set_core(0);
+	host_wake(b->core); /* as if its loop had done this */
 }
 
 void load_submit(struct load *l, unsigned n)

@@ -130,8 +130,9 @@ class Cairn:
     def __init__(self, folder, disks=(), machine="q35", cpu="max", smp=1, mem=64, append=None,
                  config=None, extra=(), elf=None, channel="pipe", counts=False, typed=b"",
                  hang_up=False, wait=True, nographic=False, no_reboot=True,
-                 patience=PATIENCE):
-        """typed: bytes in the pipe before QEMU starts; hang_up: and then the pipe ends."""
+                 patience=PATIENCE, command=None, env=None):
+        """typed: bytes in the pipe before QEMU starts; hang_up: and then the pipe ends.
+        command: a launch script of ours to run in the place of all this; it execs QEMU."""
         self.folder = str(folder)
         self.seen, self.said, self.counts_file = b"", b"", None
         self.log = open(os.path.join(self.folder, f"console.{time.monotonic_ns()}.log"), "wb")
@@ -165,6 +166,9 @@ class Cairn:
         for i, d in enumerate(disks):
             self.cmd += d.args(i, mmio)
         self.cmd += list(extra)
+        self.env = dict(os.environ, **(env or {}))
+        if command:
+            self.cmd, nographic = list(command), True
         self._start(channel, typed, hang_up, nographic)
         if wait:
             try:
@@ -180,7 +184,7 @@ class Cairn:
             r, w = os.pipe()
             os.write(w, typed)
             self.proc = subprocess.Popen(self.cmd, stdin=r, stdout=subprocess.PIPE,
-                                         stderr=self.err)
+                                         stderr=self.err, env=self.env)
             os.close(r)
             self.out_fd, self.in_fd = self.proc.stdout.fileno(), w
             if hang_up:

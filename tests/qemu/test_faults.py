@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cairn import SOAK, Raw, file_node, make_disk, null_node, nvme, pattern, sha256, virtio
+from cairn import SOAK, Raw, make_disk, null_node, nvme, pattern, sha256, virtio
 
 MIB = 1 << 20
 ANSWER = 60     # seconds until a request to a dead disk must have ended

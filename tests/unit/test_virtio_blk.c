@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include "drivers/driver.h"
 #include "drivers/pci/pci.h"
+#include "drivers/pci/pcireg.h"
 #include "drivers/virtio/mmio.h"
 #include "tests/host/host.h"
 #include "tests/host/load.h"
@@ -627,6 +628,81 @@ static void test_left_out_pci(void **state)
 	}
 }
 
+/* Where the capability of that kind is in configuration space. */
+static unsigned cap_of(uint8_t type)
+{
+	uint8_t *cfg = m.regs.pci->cfg;
+	unsigned at;
+
+	for (at = cfg[PCI_CAP_FIRST]; at; at = cfg[at + 1])
+		if (cfg[at] == PCI_CAP_ID_VENDOR && cfg[at + 3] == type)
+			return at;
+	fail();
+	return 0;
+}
+
+/* Capabilities that point to nowhere: without a needed block there is no disk, without the MSI-X
+ * table there is no interrupt. */
+static void test_bad_caps(void **state)
+{
+	static const struct {
+		uint8_t type;
+		unsigned field; /* 4 BAR, 8 offset, 12 length, 16 multiplier */
+		uint32_t value;
+		bool used;
+	} t[] = {
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 4, 6, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 4, 0xff, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 4, 0, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 8, 0x4000, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 8, 0xfffffff0, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 8, 2, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 12, 55, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 12, 0x4001, false },
+		{ VIRTIO_PCI_CAP_COMMON_CFG, 12, UINT32_MAX, false },
+		{ VIRTIO_PCI_CAP_NOTIFY_CFG, 8, 0x3fff, false },
+		{ VIRTIO_PCI_CAP_NOTIFY_CFG, 12, 1, false },
+		{ VIRTIO_PCI_CAP_NOTIFY_CFG, 12, 4, true }, /* room for queue 0 */
+		{ VIRTIO_PCI_CAP_DEVICE_CFG, 4, 7, false },
+		{ VIRTIO_PCI_CAP_DEVICE_CFG, 12, 0, false },
+		{ VIRTIO_PCI_CAP_DEVICE_CFG, 12, 40, true },     /* an older device */
+		{ VIRTIO_PCI_CAP_ISR_CFG, 8, UINT32_MAX, true }, /* of no use to us */
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+		begin();
+		model_virtio_pci(&m, MODEL_BDF(0, 3, 0), REGS_AT, true);
+		if (t[i].field == 4)
+			m.regs.pci->cfg[cap_of(t[i].type) + 4] = (uint8_t)t[i].value;
+		else
+			model_pci_set32(m.regs.pci, cap_of(t[i].type) + t[i].field, t[i].value);
+		host_fiber(attach_all, NULL);
+		if (t[i].used != (bdev_find("vda") != NULL))
+			fail_msg("case %u", i);
+	}
+
+	/* each queue has its own place for notifications: the second's is outside */
+	begin();
+	host_set_cores(2);
+	model_blk_config(&m)->num_queues = 2;
+	m.nr_queues = 2;
+	model_virtio_pci(&m, MODEL_BDF(0, 3, 0), REGS_AT, true);
+	model_pci_set32(m.regs.pci, cap_of(VIRTIO_PCI_CAP_NOTIFY_CFG) + 16, UINT32_MAX);
+	host_fiber(attach_all, NULL);
+	assert_null(bdev_find("vda"));
+	assert_true(host_log_has("queue 1 is notified outside its registers"));
+
+	begin();
+	model_virtio_pci(&m, MODEL_BDF(0, 3, 0), REGS_AT, true);
+	model_pci_set32(m.regs.pci, m.regs.msix_cap + PCI_MSIX_TABLE, 0xff8);
+	host_fiber(attach_all, NULL);
+	assert_true(host_log_has("MSI-X table lies outside"));
+	load_begin(bdev_find("vda"), 1);
+	load_submit(&load, 100);
+	assert_true(load_run(&load, NS_PER_S));
+	assert_true(load_verify(&load));
+}
+
 /* Hints that make no sense cost the hint, not the disk. */
 static void test_bad_hints(void **state)
 {
@@ -740,6 +816,7 @@ int main(void)
 		T(test_serial),
 		T(test_left_out),
 		T(test_left_out_pci),
+		T(test_bad_caps),
 		T(test_bad_hints),
 		T(test_random_config),
 		T(test_no_memory),

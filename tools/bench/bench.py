@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """bench - guest instructions of Cairn beside those of Linux, counted by tools/plugin/icount.c.
 
@@ -30,7 +30,8 @@ sys.path.insert(0, HERE)
 import counters      # noqa: E402
 import linux_guest   # noqa: E402
 
-KERNEL = os.environ.get("CAIRN_KERNEL", os.path.join(TOP, "build", "cairn.elf"))
+BUILD = os.path.join(TOP, os.environ.get("B", "build"))
+KERNEL = os.path.join(BUILD, "cairn.elf")
 DISK_MIB = 1024
 DEPTH, SIZE = 32, 4096
 BARS = {"boot": 0.02, "raw": 0.06, "linear": 0.10}
@@ -161,7 +162,7 @@ def main():
     x = ap.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cairn-bench.") as folder:
-        so = counters.build(os.path.join(TOP, "build", "plugin"))
+        so = counters.build(os.path.join(BUILD, "plugin"))
         work = (f"peer load /dev/vda {SIZE} {DEPTH} {x.count // 8} {x.count}\n"
                 "peer linear l /dev/vda\n"
                 f"peer load /dev/dm-0 {SIZE} {DEPTH} {x.count // 8} {x.count}\n")

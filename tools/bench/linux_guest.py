@@ -27,7 +27,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 for m in $(cat /modules/order); do insmod /modules/$m || echo "insmod $m failed"; done
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/vda ] && break; sleep 0.1; done
-echo none >/sys/block/vda/queue/scheduler
+for s in /sys/block/*/queue/scheduler; do echo none >$s; done
 . /work.sh
 echo peer: done
 poweroff -f
@@ -50,7 +50,7 @@ def _depends(path):
     return [w for w in words.split(",") if w]
 
 
-def modules(names):
+def module_files(names):
     """The files of these modules and of what they need, in the order to load them."""
     files = {}
     for path in glob.glob(os.path.join(LINUX, "lib/modules/*/kernel/**/*.ko"), recursive=True):
@@ -69,20 +69,36 @@ def modules(names):
     return order
 
 
-def build(folder, kind, work=""):
-    """Makes folder/<kind>.cpio; work: shell commands of the "load" guest."""
+def copy_program(path, root):
+    """A program and the libraries it is linked with."""
+    for line in subprocess.run(["ldd", path], check=True, capture_output=True,
+                               text=True).stdout.splitlines():
+        for word in line.split():
+            if word.startswith("/"):
+                there = root + word
+                os.makedirs(os.path.dirname(there), exist_ok=True)
+                subprocess.run(["cp", "-L", word, there], check=True)
+    subprocess.run(["cp", "-L", path, os.path.join(root, "bin")], check=True)
+
+
+def build(folder, kind, work="", modules=("virtio_pci", "virtio_blk", "dm_mod"), binaries=()):
+    """Makes folder/<kind>.cpio; work: shell commands of the "load" guest, which has these kernel
+    modules and, beside busybox, these programs of this machine."""
     root = os.path.join(folder, kind + ".root")
     subprocess.run(["rm", "-rf", root], check=True)
     for d in ("bin", "dev", "proc", "sys", "modules"):
         os.makedirs(os.path.join(root, d))
     subprocess.run(["cp", "/bin/busybox", os.path.join(root, "bin/busybox")], check=True)
-    for applet in ("sh", "mount", "insmod", "sleep", "cat", "echo", "poweroff", "dmesg"):
+    for applet in ("sh", "mount", "insmod", "sleep", "cat", "echo", "poweroff", "dmesg",
+                   "grep"):
         os.symlink("busybox", os.path.join(root, "bin", applet))
     subprocess.run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s",
                     "-o", os.path.join(root, "bin/peer"), os.path.join(HERE, "peer.c")],
                    check=True)
     if kind == "load":
-        order = modules(["virtio_pci", "virtio_blk", "dm_mod"])
+        order = module_files(modules)
+        for path in binaries:
+            copy_program(path, root)
         for path in order:
             subprocess.run(["cp", path, os.path.join(root, "modules")], check=True)
         with open(os.path.join(root, "modules/order"), "w") as f:

@@ -5,9 +5,9 @@
  *	peer mark NN			a mark of the icount plugin (10, 11)
  *	peer linear NAME DEVICE		a device-mapper device over the whole of DEVICE
  *	peer load DEVICE SIZE DEPTH WARM COUNT
- *					random reads of SIZE bytes through Linux's native asynchronous
- *					I/O with O_DIRECT: WARM of them, then exactly COUNT between
- *					marks 1 and 2, DEPTH outstanding all the time
+ *					random reads of SIZE bytes through Linux's native
+ *asynchronous I/O with O_DIRECT: WARM of them, then exactly COUNT between marks 1 and 2, DEPTH
+ *outstanding all the time
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MARK(nn) __asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00, " #nn ", 0x00, 0x4d, 0x6b" ::: "memory")
+#define MARK(nn) \
+	__asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00, " #nn ", 0x00, 0x4d, 0x6b" ::: "memory")
 
 #define MAX_DEPTH 256
 

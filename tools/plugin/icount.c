@@ -71,11 +71,11 @@ EXPORTED int qemu_plugin_version = 1;
 EXPORTED int qemu_plugin_install(
 	qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv);
 
-#define MAGIC	 0x746e756f636e7243u /* "Crncount" */
+#define MAGIC    0x746e756f636e7243u /* "Crncount" */
 #define MAX_MARK 4096
 
 struct counts {
-	uint64_t user, kernel;		 /* instructions retired */
+	uint64_t user, kernel;           /* instructions retired */
 	uint64_t user_reps, kernel_reps; /* iterations of string instructions */
 };
 
@@ -131,7 +131,7 @@ static bool is_rep_string(const uint8_t *p, size_t n)
 		if (b == 0xf2 || b == 0xf3) {
 			rep = true;
 		} else if ((b & 0xf0) == 0x40 || (b & 0xe7) == 0x26 || (b >= 0x64 && b <= 0x67) ||
-			b == 0xf0) {
+			   b == 0xf0) {
 			continue;
 		} else {
 			return rep && ((b >= 0xa4 && b <= 0xa7) || (b >= 0xaa && b <= 0xaf) ||
@@ -144,7 +144,7 @@ static bool is_rep_string(const uint8_t *p, size_t n)
 static bool is_mark(const uint8_t *p, size_t n)
 {
 	return n == 8 && p[0] == 0x0f && p[1] == 0x1f && p[2] == 0x84 && p[3] == 0 && p[5] == 0 &&
-		p[6] == 0x4d && p[7] == 0x6b;
+	       p[6] == 0x4d && p[7] == 0x6b;
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -171,8 +171,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	}
 }
 
-int qemu_plugin_install(
-	qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv)
+int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv)
 {
 	const char *out = NULL;
 	int fd;

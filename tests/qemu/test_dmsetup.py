@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""dmsetup's words against what Linux printed: tests/qemu/golden/*.txt, recorded from a real Linux
+by tools/record-golden on disks of the same sizes.
+
+    $ command       typed as it stands
+    > line          the lines of its table, Ctrl-D behind them
+    ! words         it failed; the words, if any, are the reason in the kernel's log
+    anything else   its output
+"""
+import glob
+import os
+import re
+
+import pytest
+
+from cairn import HERE, null_node, nvme, virtio
+
+FILES = sorted(glob.glob(os.path.join(HERE, "golden", "*.txt")))
+MIB = 1 << 20
+
+
+def disks():
+    """As tools/record-golden has them."""
+    return [virtio(null_node(64 * MIB)), virtio(null_node(32 * MIB)),
+            nvme(null_node(48 * MIB), serial="n")]
+
+
+class Step:
+    def __init__(self, command, number):
+        self.command, self.number = command, number
+        self.then, self.out, self.failed = [], [], None
+
+
+def read_steps(path):
+    steps = []
+    with open(path) as f:
+        for number, line in enumerate(f, 1):
+            line = line.rstrip("\n")
+            if line.startswith("$ "):
+                steps.append(Step(line[2:], number))
+            elif line.startswith("#") and not steps:
+                continue
+            elif line.startswith("> "):
+                steps[-1].then.append(line[2:])
+            elif line.startswith("!"):
+                steps[-1].failed = line[1:].strip()
+            elif steps:
+                steps[-1].out.append(line)
+    return steps
+
+
+def check(step, said):
+    if step.failed is None:
+        assert said.error is None, f"error: {said.error}"
+    else:
+        assert said.error is not None, "Linux refused this"
+        assert step.failed.lower() in said.error.lower()
+    if step.command == "dmsetup targets":
+        # Linux has more of them; those that are here have its versions.
+        assert said.lines and set(said.lines) <= set(step.out)
+    elif step.command == "dmsetup version":
+        assert said.out.split("Driver version:")[1] == "\n".join(step.out + [""]).split(
+            "Driver version:")[1]
+    elif step.failed is None:
+        assert said.lines == step.out
+
+
+@pytest.mark.parametrize("path", FILES, ids=[os.path.basename(x)[:-4] for x in FILES])
+def test_as_linux(boot, path):
+    vm = boot(disks())
+    wrong, steps = [], read_steps(path)
+    for step in steps:
+        said = vm.run(step.command, then=step.then)
+        try:
+            check(step, said)
+        except AssertionError as e:
+            wrong.append(f"line {step.number}: $ {step.command}\n" + "\n".join(
+                ["  Linux: " + x for x in step.out + ([] if step.failed is None else
+                                                      ["! " + step.failed])]
+                + ["  Cairn: " + x for x in said.lines]
+                + ([f"  Cairn: error: {said.error}"] if said.error else [])
+                + ["  " + re.sub(r"\s+", " ", str(e))[:200]]))
+    assert not wrong, f"{len(wrong)} of {len(steps)} differ\n" + "\n".join(wrong)
+    assert steps
+
+
+def test_there_are_transcripts():
+    assert len(FILES) >= 4
+
+
+def test_seeds_spellings(boot):
+    """The README's own spellings beside dmsetup's."""
+    vm = boot(disks())
+    vm.ok('dmsetup create a --tables "0 8 linear /dev/vda 0"')
+    assert vm.ok("dmsetup table a") == "0 8 linear 254:0 0\n"
+    vm.ok("dmsetup message suspend a")
+    assert "SUSPENDED" in vm.ok("dmsetup info a")
+    vm.ok("dmsetup message resume a")
+    assert "ACTIVE" in vm.ok("dmsetup info a")
+    # A number first is the sector: the target takes no messages, and says so.
+    assert vm.fails("dmsetup message 0 a hello") == vm.fails("dmsetup message a 0 hello")
+
+
+def test_help_knows_every_word(boot):
+    vm = boot()
+    said = vm.ok("help")
+    for word in ("dmsetup", "lsblk", "blk", "mem", "dmesg", "reboot", "poweroff"):
+        assert re.search(rf"\b{word}\b", said), word
+    said = vm.ok("help dmsetup")
+    for word in ("create", "remove", "reload", "load", "suspend", "resume", "message", "rename",
+                 "table", "status", "info", "ls", "deps", "targets", "version", "remove_all"):
+        assert re.search(rf"\b{word}\b", said), word
