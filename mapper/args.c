@@ -114,13 +114,13 @@ void arg_uses(struct args *a, struct bdev *dev, sector_t start, sector_t len)
 }
 
 struct bdev *arg_range(struct args *a, sector_t len, sector_t *start, const char *dev_words,
-		       const char *start_words)
+	const char *start_words)
 {
 	unsigned at = a->pos;
 	struct bdev *dev;
 
 	arg_word(a, dev_words);
-	*start = arg_u64(a, UINT64_MAX >> SECTOR_SHIFT, start_words);
+	*start = arg_u64(a, UINT64_MAX, start_words);
 	if (a->err)
 		return NULL;
 	a->pos = at;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * control - the device mapper's verbs, as Linux's dm ioctls have them.  Core 0, on a fiber; verbs
- * that change something are done one after the other, in order of arrival.
+ * that change one device are done one after the other, in order of arrival.
  *
  * Every verb answers 0 or -errno and leaves nothing half-applied.  On failure `why` (never NULL)
  * gets the reason in words without newline: what Linux would put in its kernel log, naming the
@@ -42,17 +42,20 @@ void dm_info(struct mdev *md, struct dm_info *out);
 
 /* -EINVAL (bad name or uuid), -EBUSY (name or uuid taken), -ENOMEM.  minor -1: the lowest free.
  * The device has no table and is not suspended, as after DM_DEV_CREATE. */
-may_block int dm_create(const char *name, const char *uuid, int minor, struct mdev **out,
-			struct strbuf *why);
+may_block int dm_create(
+	const char *name, const char *uuid, int minor, struct mdev **out, struct strbuf *why);
 /* Replaces the inactive table.  text: lines "start length type args...", empty lines and lines
  * beginning with # skipped. */
-may_block int dm_load(struct mdev *md, const char *text, size_t len, bool read_only,
-		      struct strbuf *why);
+may_block int dm_load(
+	struct mdev *md, const char *text, size_t len, bool read_only, struct strbuf *why);
 may_block int dm_clear(struct mdev *md, struct strbuf *why);
-/* noflush: do not flush devices first.  Returns when nothing is in flight. */
+/* noflush: do not flush devices first (nor is that done when a device beneath is suspended and
+ * would hold the flush).  Returns when nothing is in flight.  There are no file systems here to
+ * lock. */
 may_block int dm_suspend(struct mdev *md, bool noflush, struct strbuf *why);
 /* Makes the inactive table live (suspending first if need be) and lets I/O flow, held bios first
- * and in order. */
+ * and in order.  If the inactive table cannot be had any more all stays as it was; if a target
+ * refuses at the last moment (preresume), as with Linux, it is live and the device suspended. */
 may_block int dm_resume(struct mdev *md, bool noflush, struct strbuf *why);
 /* -EBUSY while open.  force: first loads an error table over its whole length; if it is still open
  * that table stays and -EBUSY is the answer. */
@@ -63,7 +66,7 @@ may_block int dm_rename(struct mdev *md, const char *new_name, struct strbuf *wh
 may_block int dm_set_uuid(struct mdev *md, const char *uuid, struct strbuf *why);
 /* The words of a message to the target at that sector, or to the core when they begin with '@'. */
 may_block int dm_message(struct mdev *md, sector_t sector, unsigned argc, char **argv,
-			 struct strbuf *out, struct strbuf *why);
+	struct strbuf *out, struct strbuf *why);
 
 /* "start length type words\n" for each target of the live (or inactive) table; nothing when there
  * is none.  For STATUS_INFO and STATUS_TABLE lines end as Linux's do: a space stands after the type
@@ -72,6 +75,10 @@ may_block int dm_status(struct mdev *md, bool table_words, bool inactive, struct
 /* The i-th bdev the live table uses; NULL at the end.  In the order Linux prints (last taken
  * first). */
 struct bdev *dm_dep(struct mdev *md, unsigned i);
+
+/* Returns when the event number is another than event_nr: 0; -ETIMEDOUT at due_ns (UINT64_MAX:
+ * never); -ENXIO when the device was removed. */
+may_block int dm_wait(struct mdev *md, uint32_t event_nr, uint64_t due_ns);
 
 /* Brings the mapper up: no devices.  Once, at boot, and once a unit test. */
 int dm_init(void);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * fan - one bio that becomes several: a flush for every device or target, a discard for every
- * stripe.  The bio itself is kept; clones of it are sent, a few at a time, until all have been; then
- * it ends with the first error or 0.
+ * stripe.  The bio itself is kept; clones of it are sent, a few at a time, until all have been;
+ * then it ends with the first error or 0.
  *
- * Each core of a table has one fan, made with it, and every fan at least one clone, so that there is
- * always progress; who finds the fan out waits in line for it.
+ * Each core of a table has one fan, made with it, and every fan at least one clone, so that there
+ * is always progress; who finds the fan out waits in line for it.
  */
 #include "kernel/api/string.h"
 #include "mapper/mdev.h"
+#include "mapper/split.h"
 
 struct clone {
 	struct bio bio;
@@ -218,11 +219,11 @@ static void fan_done(struct fan *fan)
 
 		if (next) {
 			fan_start(fan, next);
-			bio_end(parent, status);
+			bio_finish(parent, status);
 			continue;
 		}
 		tc->fan_out = false;
-		bio_end(parent, status);
+		bio_finish(parent, status);
 		if (tc->draining)
 			table_core_pump(tc);
 		return;

@@ -4,9 +4,9 @@
  * over to another table and let flow again.  mdev.h says who touches what.
  *
  * A bio gets a frame, is shown to its target's map(), and goes on to the device beneath as it is,
- * with new place and sector; on its way back the frame is taken off it.  A device has so many frames
- * for each core; who finds none waits in line, and the frame that comes back takes it on.  Since
- * frames belong to one device, a stack of any height moves if the disk at its bottom does.
+ * with new place and sector; on its way back the frame is taken off it.  A device has so many
+ * frames for each core; who finds none waits in line, and the frame that comes back takes it on.
+ * Since frames belong to one device, a stack of any height moves if the disk at its bottom does.
  */
 #include "kernel/api/log.h"
 #include "kernel/api/string.h"
@@ -418,7 +418,8 @@ static struct mdev *mdev_under(struct bdev *dev)
 	return mdev_of(dev->whole ? dev->whole : dev);
 }
 
-/* Without looking at anything twice; the depth of what is there is bounded, so the C stack holds. */
+/* Without looking at anything twice; the depth of what is there is bounded, so the C stack holds.
+ */
 static bool stands_on(struct mdev *m, const struct mdev *md)
 {
 	if (m == md)

@@ -35,7 +35,7 @@ struct table_core {
 	struct pool frames;
 	struct bio_list waiting; /* for a frame, in order */
 	struct table *table;
-	struct fan *fan;	     /* fan.c: the one there is, if the table needs copies */
+	struct fan *fan;             /* fan.c: the one there is, if the table needs copies */
 	struct bio_list fan_waiting; /* for it */
 	bool fan_out;
 	bool pumping;  /* waiting is being served further up the stack */
@@ -48,7 +48,7 @@ struct table_use {
 	struct bdev *dev;
 	sector_t start, len;
 	unsigned target; /* its index */
-	unsigned line;	 /* of the table's text */
+	unsigned line;   /* of the table's text */
 };
 
 struct table {
@@ -63,20 +63,20 @@ struct table {
 	struct table_use *uses;
 	unsigned nr_uses, max_uses;
 	struct limits limits;
-	uint64_t flush_copies; /* bios a flush turns into */
-	bool flush_by_dev;     /* these are one for each of deps, not seen by map() */
+	uint64_t flush_copies;    /* bios a flush turns into */
+	bool flush_by_dev;        /* these are one for each of deps, not seen by map() */
 	struct target *flush_one; /* who gets it when it is one, by map() */
-	bool whole;	       /* one target that takes pieces of any size */
+	bool whole;               /* one target that takes pieces of any size */
 	struct table_core *cores;
 	void *cores_mem; /* cores, before it was aligned */
-	unsigned users;	 /* fibers at work on it beside the one that holds the gate */
+	unsigned users;  /* fibers at work on it beside the one that holds the gate */
 	struct waitq idle;
 };
 
 struct mdev_core {
 	struct table_core *path; /* NULL: I/O does not flow */
-	struct bio_list held;	 /* until the next resume, in order of arrival */
-	bool hold;		 /* suspended; else, without path, bios end with -EIO */
+	struct bio_list held;    /* until the next resume, in order of arrival */
+	bool hold;               /* suspended; else, without path, bios end with -EIO */
 } __aligned(CACHE_LINE);
 
 struct mdev {
@@ -85,8 +85,8 @@ struct mdev {
 	struct tree_node by_name, by_uuid, by_minor;
 	struct table *live, *inactive;
 	bool suspended;
-	bool dying;	  /* removed; the memory stays while refs */
-	unsigned refs;	  /* fibers in a verb on it, and 1 for being there */
+	bool dying;       /* removed; the memory stays while refs */
+	unsigned refs;    /* fibers in a verb on it, and 1 for being there */
 	struct gate gate; /* around everything that changes it */
 	int nr_draining;  /* cores whose drained is on its way; can be below 0 for a moment */
 	struct waitq drained;
@@ -107,7 +107,7 @@ extern unsigned table_nr_frames, table_nr_clones;
 
 /* parse.c: a table for md out of text; *why on failure.  Its devices are open. */
 may_block int table_parse(struct mdev *md, const char *text, size_t len, bool read_only,
-			  struct table **out, struct strbuf *why);
+	struct table **out, struct strbuf *why);
 /* NULL does nothing.  Nothing may be in flight. */
 may_block void table_destroy(struct table *t);
 /* Checks again what the devices beneath can take and computes t->limits. */

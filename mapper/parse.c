@@ -18,7 +18,7 @@
 struct parser {
 	struct table *t;
 	const char *text, *end; /* what is left */
-	char *line;		/* a copy of one, cut into words */
+	char *line;             /* a copy of one, cut into words */
 	size_t line_size;
 	char **words;
 	unsigned nr_words, max_words;
@@ -29,9 +29,18 @@ static const struct {
 	int err;
 	const char *name;
 } err_names[] = {
-	{ EIO, "EIO" },	      { ENXIO, "ENXIO" },   { EACCES, "EACCES" }, { EBUSY, "EBUSY" },
-	{ ENODEV, "ENODEV" }, { ENOENT, "ENOENT" }, { ENOMEM, "ENOMEM" }, { EINVAL, "EINVAL" },
-	{ ENOSPC, "ENOSPC" }, { EROFS, "EROFS" },   { ERANGE, "ERANGE" }, { EEXIST, "EEXIST" },
+	{ EIO, "EIO" },
+	{ ENXIO, "ENXIO" },
+	{ EACCES, "EACCES" },
+	{ EBUSY, "EBUSY" },
+	{ ENODEV, "ENODEV" },
+	{ ENOENT, "ENOENT" },
+	{ ENOMEM, "ENOMEM" },
+	{ EINVAL, "EINVAL" },
+	{ ENOSPC, "ENOSPC" },
+	{ EROFS, "EROFS" },
+	{ ERANGE, "ERANGE" },
+	{ EEXIST, "EEXIST" },
 };
 
 static const char *err_name(int err)
@@ -142,8 +151,7 @@ static int split_line(struct parser *p, const char *line, size_t len)
 
 /* ---- targets ---- */
 
-static int check_place(struct parser *p, sector_t begin, sector_t len,
-		       const struct target_ops *ops)
+static int check_place(struct parser *p, sector_t begin, sector_t len, const struct target_ops *ops)
 {
 	const struct table *t = p->t;
 	const struct target_ops *first = t->nr_targets ? t->targets[0].ops : NULL;
@@ -155,10 +163,9 @@ static int check_place(struct parser *p, sector_t begin, sector_t len,
 	if (!ops)
 		return 0;
 	if (ops->singleton && first)
-		return refuse(p, NULL, -EINVAL,
-			"singleton target type must appear alone in table");
+		return refuse(p, NULL, -EINVAL, "singleton target type must appear alone in table");
 	if (begin != t->nr_sectors)
-		return refuse(p, NULL, -EINVAL, "Gap in table");
+		return refuse(p, ops->name, -EINVAL, "Gap in table");
 	if (len > SECTORS_MAX - begin)
 		return refuse(p, NULL, -EINVAL, "the device would be too large");
 	return 0;
@@ -173,8 +180,9 @@ static int add_target(struct parser *p)
 	int err;
 
 	if (p->nr_words < 3 || str_to_u64(p->words[0], 10, UINT64_MAX, &begin) ||
-	    str_to_u64(p->words[1], 10, UINT64_MAX, &len))
-		return refuse(p, NULL, -EINVAL, "Invalid format: <start> <length> <target type> ...");
+		str_to_u64(p->words[1], 10, UINT64_MAX, &len))
+		return refuse(
+			p, NULL, -EINVAL, "Invalid format: <start> <length> <target type> ...");
 	*tg = (struct target){ .table = t, .begin = begin, .len = len };
 	tg->ops = target_find(p->words[2]);
 	err = check_place(p, begin, len, tg->ops);
@@ -237,7 +245,7 @@ static int make_room(struct parser *p)
 }
 
 int table_parse(struct mdev *md, const char *text, size_t len, bool read_only, struct table **out,
-		struct strbuf *why)
+	struct strbuf *why)
 {
 	struct parser p = { .text = text, .end = text + len, .why = why };
 	int err;

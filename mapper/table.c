@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * table - what a mapped device is made of: targets side by side, the devices they took, the limits
- * that come of it, and for each core the frames its bios need.  parse.c makes one out of text; while
- * it is the live one its contents do not change.
+ * that come of it, and for each core the frames its bios need.  parse.c makes one out of text;
+ * while it is the live one its contents do not change.
  */
 #include "kernel/api/log.h"
 #include "kernel/api/string.h"
@@ -15,14 +15,6 @@ unsigned table_nr_frames = FRAMES, table_nr_clones = CLONES;
 
 struct mem_tag mdev_tag = MEM_TAG("mapper");
 static const char holder; /* mapped devices share devices among themselves, and with nobody else */
-
-const struct target_ops *target_find(const char *name)
-{
-	for (unsigned i = 0; all_targets[i]; i++)
-		if (strcmp(all_targets[i]->name, name) == 0)
-			return all_targets[i];
-	return NULL;
-}
 
 struct target *table_find_slow(const struct table *t, sector_t sector)
 {
@@ -73,7 +65,7 @@ int table_take(struct table *t, struct bdev *dev)
 	void *deps = t->deps;
 	int err;
 
-	if (!grow(&deps, t->nr_deps, &t->max_deps, sizeof(*t->deps)))
+	if (!grow(&deps, t->nr_deps, &t->max_deps, sizeof(void *)))
 		return -ENOMEM;
 	t->deps = deps;
 	err = bdev_claim(dev, &holder);
@@ -136,8 +128,8 @@ static bool use_fits(const struct table *t, const struct table_use *u, struct st
 }
 
 /* What no copy of an operation can reach is not offered, whatever the other devices can. */
-static void offer(const struct target *tg, const struct table_use *u, unsigned nr,
-		  struct limits *own)
+static void offer(
+	const struct target *tg, const struct table_use *u, unsigned nr, struct limits *own)
 {
 	bool discard = nr || tg->discards_supported, erase = nr;
 
@@ -161,7 +153,7 @@ static void offer(const struct target *tg, const struct table_use *u, unsigned n
 
 /* Of one target, from its nr uses. */
 static bool settle_target(const struct table *t, struct target *tg, const struct table_use *u,
-			  unsigned nr, struct limits *own, struct strbuf *why)
+	unsigned nr, struct limits *own, struct strbuf *why)
 {
 	limits_stacking(own);
 	for (unsigned i = 0; i < nr; i++) {
@@ -203,7 +195,7 @@ static bool blocks_fit(const struct table *t, const struct limits *l, struct str
 
 static bool settle(struct table *t, struct limits *all, struct strbuf *why)
 {
-	const struct table_use *u = t->uses, *end = t->uses + t->nr_uses;
+	unsigned first = 0; /* of the uses not looked at yet */
 	bool discard = true, erase = true;
 	const char *words;
 
@@ -213,9 +205,9 @@ static bool settle(struct table *t, struct limits *all, struct strbuf *why)
 		struct limits own;
 		unsigned nr = 0;
 
-		while (u + nr < end && u[nr].target == i)
+		while (first + nr < t->nr_uses && t->uses[first + nr].target == i)
 			nr++;
-		if (!settle_target(t, tg, u, nr, &own, why))
+		if (!settle_target(t, tg, nr ? &t->uses[first] : NULL, nr, &own, why))
 			return false;
 		if (!limits_stack(all, &own, 0))
 			log_warn("device-mapper: table: %u:%u: adding target device (start sect "
@@ -224,7 +216,7 @@ static bool settle(struct table *t, struct limits *all, struct strbuf *why)
 				(unsigned long long)tg->len);
 		discard &= own.max_discard_sectors != 0;
 		erase &= own.max_secure_erase_sectors != 0;
-		u += nr;
+		first += nr;
 	}
 	if (!discard)
 		all->max_discard_sectors = all->discard_granularity = all->discard_alignment = 0;

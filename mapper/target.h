@@ -23,16 +23,17 @@ struct args {
 	char **argv;
 	unsigned argc, pos;
 	struct target *target;
-	int err;	    /* 0 or the first -errno */
-	char words[160];    /* why */
+	int err;         /* 0 or the first -errno */
+	char words[160]; /* why */
 };
 
 unsigned args_left(const struct args *a);
 const char *arg_word(struct args *a, const char *words); /* "" after a failure */
 uint64_t arg_u64(struct args *a, uint64_t max, const char *words);
-/* Takes a device for this table; the mapper opens it and closes it after dtr.  NULL after a failure:
- * -ENOENT (no such name) or -ENXIO (no such number), -EACCES (read-only under a writable table),
- * -EINVAL when it is the mapped device itself or stands on it. */
+/* Takes a device for this table; the mapper opens it and closes it after dtr.  NULL after a
+ * failure: -ENODEV (no such name) or -ENXIO (no such number), -EACCES (read-only under a writable
+ * table), -EBUSY (somebody other than a mapped device claimed it), -EINVAL when it is the mapped
+ * device itself or stands on it. */
 struct bdev *arg_bdev(struct args *a, const char *words);
 /* Says that the target does its I/O on these sectors of a device it took: the mapper checks that
  * they exist and are aligned, and stacks the device's limits.  Every target says it of every device
@@ -41,7 +42,7 @@ void arg_uses(struct args *a, struct bdev *dev, sector_t start, sector_t len);
 /* The common pair "<dev> <start>" at once: the number is judged first, as Linux's targets do, then
  * the device is taken and len sectors from *start are said to be used. */
 struct bdev *arg_range(struct args *a, sector_t len, sector_t *start, const char *dev_words,
-		       const char *start_words);
+	const char *start_words);
 /* Says a failure of the target's own. */
 void arg_fail(struct args *a, int err, const char *fmt, ...) __printf(3, 4);
 /* The constructor's last line: leftovers fail with words; the first error or 0. */
@@ -74,7 +75,8 @@ struct target_ops {
 	 * secure-erase likewise. */
 	enum map_result (*map)(struct target *t, struct bio *bio);
 	/* Optional: sees every bio that map() remapped or held, when it ends on its core.  *status
-	 * may be changed.  True: the target keeps the bio and ends it again later. */
+	 * may be changed.  True: the target keeps the bio and ends or submits it again later; it
+	 * will be seen here again. */
 	bool (*end_io)(struct target *t, struct bio *bio, int *status);
 	void (*status)(struct target *t, enum status_type type, struct strbuf *out); /* optional */
 	/* Optional.  Words are argv[0..argc); answer text goes to out.  0 or -errno. */
@@ -88,7 +90,7 @@ struct target_ops {
 	void (*resume)(struct target *t);
 	/* Optional: changes what stacking came to. */
 	void (*io_hints)(struct target *t, struct limits *l);
-	bool wildcard;	/* as Linux's DM_TARGET_WILDCARD (error) */
+	bool wildcard; /* as Linux's DM_TARGET_WILDCARD (error) */
 	bool singleton;
 	bool immutable;
 };
@@ -99,10 +101,11 @@ struct target {
 	sector_t begin, len; /* in the mapped device */
 	void *ctx;
 	uint32_t max_io_sectors; /* cut at multiples of this from begin; 0 = no cut */
-	uint16_t nr_flush, nr_discard, nr_write_zeroes, nr_secure_erase; /* 0: -EOPNOTSUPP (flush: none) */
-	bool flush_bypass;	 /* a flush may go to each device taken, once, without map() */
+	uint16_t nr_flush, nr_discard, nr_write_zeroes,
+		nr_secure_erase; /* 0: -EOPNOTSUPP (flush: none) */
+	bool flush_bypass;       /* a flush may go to each device taken, once, without map() */
 	bool discards_supported; /* even when no device beneath offers them */
-	bool flush_supported;	 /* has a volatile cache of its own */
+	bool flush_supported;    /* has a volatile cache of its own */
 };
 
 static inline sector_t target_offset(const struct target *t, const struct bio *bio)

@@ -10,7 +10,7 @@
 #include "shell/shell.h"
 #include "shell/words.h"
 
-#define CURSOR	   '\x01'
+#define CURSOR     '\x01'
 #define LIST_WIDTH 78
 #define LIST_MAX   (16u * 1024)
 
@@ -19,7 +19,7 @@ struct offers {
 	const char *begun;
 	size_t begun_len;
 	struct strbuf rest; /* what all candidates so far have behind begun */
-	size_t row;	    /* columns of the last line of the list */
+	size_t row;         /* columns of the last line of the list */
 };
 
 static void offer(void *ctx, const char *word)

@@ -46,7 +46,7 @@ static struct job *job_find(unsigned number)
 {
 	struct job *j;
 
-	list_for_each(j, &jobs, node)
+	list_for_each (j, &jobs, node)
 		if (j->number == number)
 			return j;
 	return NULL;
@@ -104,8 +104,8 @@ int job_start(struct shell_io *io, struct words *w, struct strbuf *why)
 	if (!strcmp(w->argv[0], "wait")) {
 		err = fail(why, -EINVAL, "wait: cannot be a job itself");
 	} else if (nr_jobs == JOBS_MAX) {
-		err = fail(why, -EAGAIN, "there are %u jobs already (`wait` forgets those that ended)",
-			nr_jobs);
+		err = fail(why, -EAGAIN,
+			"there are %u jobs already (`wait` forgets those that ended)", nr_jobs);
 	} else {
 		j = mem_alloc(&jobs_tag, sizeof(*j));
 		if (!j)
@@ -143,7 +143,7 @@ static int jobs_run(struct shell_io *io, unsigned argc, char **argv, struct strb
 	struct strbuf out = { 0 };
 	struct job *j;
 
-	list_for_each(j, &jobs, node)
+	list_for_each (j, &jobs, node)
 		strbuf_printf(&out, "[%u] %-8s %s\n", j->number, job_state(j), j->title);
 	io->write(io, strbuf_text(&out), out.len);
 	strbuf_free(&out);
@@ -204,7 +204,7 @@ static may_block int wait_run(struct shell_io *io, unsigned argc, char **argv, s
 			return err;
 	}
 	if (argc == 1)
-		list_for_each(j, &jobs, node)
+		list_for_each (j, &jobs, node)
 			numbers[nr++] = j->number;
 	for (unsigned i = 0; i < nr; i++) {
 		err = job_collect(io, numbers[i], why, err);

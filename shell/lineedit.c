@@ -11,8 +11,23 @@
 #define COLUMNS 80
 
 enum { ESC_NONE, ESC_BEGUN, ESC_CSI, ESC_SS3 };
-enum { CTRL_A = 1, CTRL_B, CTRL_C, CTRL_D, CTRL_E, CTRL_F, CTRL_H = 8, CTRL_K = 11, CTRL_L,
-	CTRL_N = 14, CTRL_P = 16, CTRL_U = 21, CTRL_W = 23, ESC = 27, DEL = 127 };
+enum {
+	CTRL_A = 1,
+	CTRL_B,
+	CTRL_C,
+	CTRL_D,
+	CTRL_E,
+	CTRL_F,
+	CTRL_H = 8,
+	CTRL_K = 11,
+	CTRL_L,
+	CTRL_N = 14,
+	CTRL_P = 16,
+	CTRL_U = 21,
+	CTRL_W = 23,
+	ESC = 27,
+	DEL = 127
+};
 
 static struct mem_tag edit_tag = MEM_TAG("shell lines");
 
@@ -382,8 +397,10 @@ static void escape_key(struct lineedit *le, char c)
 	bool word = le->esc_mod == 3 || le->esc_mod == 5; /* with Alt or Ctrl */
 
 	if (c == '~')
-		c = le->esc_arg == 1 || le->esc_arg == 7 ? 'H' : le->esc_arg == 4 || le->esc_arg == 8 ?
-			'F' : le->esc_arg == 3 ? 'd' : 0;
+		c = le->esc_arg == 1 || le->esc_arg == 7   ? 'H'
+		    : le->esc_arg == 4 || le->esc_arg == 8 ? 'F'
+		    : le->esc_arg == 3                     ? 'd'
+							   : 0;
 	switch (c) {
 	case 'A':
 		older(le);

@@ -3,10 +3,10 @@
  * lineedit - one line under the cursor of a terminal.  Bytes go in one by one, what the terminal
  * must show comes out through out().
  *
- * Typing at the end of the line shows the character and nothing else, so a pipe looks like a person.
- * Any other change of a line that fits 80 columns is drawn with backspaces.  A longer line is, once
- * it is edited inside, shown through a window on the terminal's current row: the width is never
- * asked for, and 80 columns are all that is counted on.
+ * Typing at the end of the line shows the character and nothing else, so a pipe looks like a
+ * person. Any other change of a line that fits 80 columns is drawn with backspaces.  A longer line
+ * is, once it is edited inside, shown through a window on the terminal's current row: the width is
+ * never asked for, and 80 columns are all that is counted on.
  *
  *   arrows, Ctrl-B F P N   move, history        Ctrl-A E, Home End   ends of the line
  *   Ctrl-K U W             cut to the end, to the start, the word before
@@ -21,8 +21,8 @@
 #include "kernel/api/base.h"
 #include "kernel/api/strbuf.h"
 
-#define HISTORY_LINES	  64
-#define HISTORY_LINE_MAX  4096u
+#define HISTORY_LINES    64
+#define HISTORY_LINE_MAX 4096u
 
 struct history {
 	char *lines[HISTORY_LINES]; /* a ring; the newest is before `next` */
@@ -31,10 +31,10 @@ struct history {
 
 /* What Tab can do: see complete.h. */
 struct completions {
-	bool literal;	      /* the cursor is where Tab is just white space */
-	bool exact;	      /* the word begun is one of the candidates */
+	bool literal;         /* the cursor is where Tab is just white space */
+	bool exact;           /* the word begun is one of the candidates */
 	bool begun_empty;     /* the cursor is on no word */
-	unsigned nr;	      /* candidates */
+	unsigned nr;          /* candidates */
 	struct strbuf insert; /* what all of them go on with, quoted */
 	struct strbuf list;   /* all of them, lines of at most 78 columns */
 };
@@ -54,9 +54,10 @@ struct lineedit {
 	bool (*more)(void *ctx);
 	/* Fills c for the text before the cursor.  NULL: Tab is white space. */
 	void (*complete)(void *ctx, const char *before, size_t n, struct completions *c);
-	bool interactive;  /* false: Tab and history are off, Ctrl-D always ends */
-	const char *again; /* what stands before a line shown a second time; as wide as the prompt */
-	size_t max;	   /* bytes of a line */
+	bool interactive; /* false: Tab and history are off, Ctrl-D always ends */
+	const char
+		*again; /* what stands before a line shown a second time; as wide as the prompt */
+	size_t max;     /* bytes of a line */
 	struct history *history; /* NULL: none */
 
 	/* the line */
@@ -66,9 +67,9 @@ struct lineedit {
 
 	/* private */
 	unsigned hist_back; /* how far back we are in it; 0: on the line itself */
-	char *stash;	    /* the line itself meanwhile */
-	size_t cols;	    /* columns of the line, or what the row has of it */
-	size_t cursor;	    /* columns before the cursor */
+	char *stash;        /* the line itself meanwhile */
+	size_t cols;        /* columns of the line, or what the row has of it */
+	size_t cursor;      /* columns before the cursor */
 	bool window;
 	size_t used; /* bytes of buf that were ever written since it was wiped */
 	bool after_cr, tabbed;

@@ -11,9 +11,9 @@
 #include "kernel/api/string.h"
 #include "kernel/api/timer.h"
 
-#define WHY_MAX	      4096
-#define WHY_SHOWN     1000
-#define LOOK_NS	      (50 * NS_PER_MS) /* how often a waiting command looks for Ctrl-C */
+#define WHY_MAX   4096
+#define WHY_SHOWN 1000
+#define LOOK_NS   (50 * NS_PER_MS) /* how often a waiting command looks for Ctrl-C */
 
 static const char error_word[] = "error: ";
 
@@ -69,7 +69,7 @@ struct guard {
 	struct shell_io io;
 	struct shell_io *outer;
 	bool line_start; /* nothing of this line was printed */
-	uint8_t held;	 /* so much of error_word is held back; line_start is false then */
+	uint8_t held;    /* so much of error_word is held back; line_start is false then */
 	char buf[256];
 	size_t n;
 };
@@ -255,7 +255,7 @@ int shell_run_line(struct shell_io *io, const char *line, bool many)
 struct config_io {
 	struct shell_io io;
 	const char *next; /* the line after the one that runs */
-	unsigned line;	  /* its number */
+	unsigned line;    /* its number */
 };
 
 static may_block void config_write(struct shell_io *io, const char *s, size_t n)

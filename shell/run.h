@@ -10,8 +10,8 @@
  * Runs one command and prints its closing error line; where: words that begin it ("cairn.run line
  * 2"), or NULL.  last: gets the reason instead of the line being printed (jobs), or NULL.
  */
-may_block int run_command(struct shell_io *io, const char *where, struct words *w,
-			  struct strbuf *last);
+may_block int run_command(
+	struct shell_io *io, const char *where, struct words *w, struct strbuf *last);
 
 /* "error: ..." as a line of its own, made harmless.  An empty why gets err_text(err). */
 may_block void run_say_error(struct shell_io *io, const char *where, struct strbuf *why, int err);

@@ -10,7 +10,7 @@
 #include "kernel/api/console.h"
 #include "kernel/api/strbuf.h"
 
-#define SHELL_LINE_MAX	(64u * 1024)
+#define SHELL_LINE_MAX  (64u * 1024)
 #define SHELL_WORDS_MAX 8192
 
 /* Where a command reads following lines from and prints to. */
@@ -31,20 +31,20 @@ void io_puts(struct shell_io *io, const char *s);
 /*
  * A verb.  argv[0] is its own name, argv[argc] is NULL; run() may write into the words.  What it
  * prints is made harmless on the way: control bytes but newline and tab become '?', and a line that
- * would begin like the closing error line gets a space before it.  Returns 0 or -errno; on failure it has put the reason into `why` and the shell prints
- * "error: <why>" as the last line (control bytes and newlines made harmless).  An empty why gets
- * err_text().
+ * would begin like the closing error line gets a space before it.  Returns 0 or -errno; on failure
+ * it has put the reason into `why` and the shell prints "error: <why>" as the last line (control
+ * bytes and newlines made harmless).  An empty why gets err_text().
  */
 struct verb {
 	const char *name;
 	const char *usage; /* one line: "suspend [--noflush] <device>" */
 	const char *help;  /* what it does, one or more lines */
 	may_block int (*run)(struct shell_io *io, unsigned argc, char **argv, struct strbuf *why);
-	/* Optional: offers completions of the word begun, each by out(ctx, word); argv are the words
-	 * before it, the verb's name first.  What does not begin with `begun` is left out by the
-	 * caller.  Must not block. */
+	/* Optional: offers completions of the word begun, each by out(ctx, word); argv are the
+	 * words before it, the verb's name first.  What does not begin with `begun` is left out by
+	 * the caller.  Must not block. */
 	void (*complete)(unsigned argc, char **argv, const char *begun,
-			 void (*out)(void *ctx, const char *word), void *ctx);
+		void (*out)(void *ctx, const char *word), void *ctx);
 };
 
 /* shell/verbs.c: every verb there is, NULL at the end; help and completion come from it. */

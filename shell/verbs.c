@@ -3,7 +3,21 @@
 #include "shell/verbs.h"
 
 const struct verb *const all_verbs[] = {
-	&help_verb,   &lsblk_verb,    &dmsetup_verb, &blk_verb,	   &mem_verb,	 &dmesg_verb,
-	&jobs_verb,   &wait_verb,     &kill_verb,    &echo_verb,   &sleep_verb,	 &uptime_verb,
-	&uname_verb,  &version_verb,  &reboot_verb,  &poweroff_verb, NULL,
+	&help_verb,
+	&lsblk_verb,
+	&dmsetup_verb,
+	&blk_verb,
+	&mem_verb,
+	&dmesg_verb,
+	&jobs_verb,
+	&wait_verb,
+	&kill_verb,
+	&echo_verb,
+	&sleep_verb,
+	&uptime_verb,
+	&uname_verb,
+	&version_verb,
+	&reboot_verb,
+	&poweroff_verb,
+	NULL,
 };

@@ -5,7 +5,7 @@
 
 static int zero_ctr(struct target *t, struct args *a)
 {
-	t->nr_flush = t->nr_discard = t->nr_write_zeroes = 1;
+	t->nr_discard = t->nr_write_zeroes = 1; /* no flushes: nothing here is ever volatile */
 	t->discards_supported = true;
 	return arg_end(a, "No arguments required");
 }

@@ -42,9 +42,7 @@ struct blk_queue {
 	struct blk_req *reqs;
 	dma_addr_t reqs_addr;
 	unsigned core;
-	unsigned
-		easy_core; /* core, while plain requests may go straight into the ring; else none */
-	uint32_t easy_bytes; /* of such a request at most */
+	unsigned easy_core; /* core while plain requests may go straight out, else BLK_NO_CORE */
 	enum blk_state state;
 	uint32_t epoch; /* ticks while there was work; stamps requests, never 0 */
 	struct bio_list waiting;

@@ -86,7 +86,7 @@ static unsigned data_descs(struct blk_queue *q, const struct bio *bio, struct vr
 	struct seg_iter it = seg_iter_of(bio);
 	struct seg s;
 
-	while (seg_next(&it, q->easy_bytes, &s)) {
+	while (seg_next(&it, UINT32_MAX, &s)) {
 		if (nr == max)
 			return 0;
 		vq_desc(&d[nr++], s.addr, s.len, flags);
@@ -141,12 +141,11 @@ static int queue_issue(struct blk_queue *q, struct bio *bio, uint32_t stamp)
 }
 
 /* The same for what passes most: one run of memory, indirect mode, a free slot. */
-static inline void queue_issue_easy(
-	struct blk_queue *q, struct bio *bio, unsigned slot, uint32_t bytes)
+static inline void queue_issue_easy(struct blk_queue *q, struct bio *bio, unsigned slot)
 {
 	struct vring_desc *d = &q->vq.tables[(size_t)slot * BLK_MAX_DESCS];
 	struct blk_req *req = &q->reqs[slot];
-	uint32_t in_bytes = 1;
+	uint32_t in_bytes = 1, bytes = bio->nr_sectors << SECTOR_SHIFT;
 
 	req->hdr.sector = bio->sector;
 	req->status = STATUS_NONE;
@@ -217,12 +216,11 @@ void blk_submit(struct bdev *dev, struct bio *bio)
 {
 	unsigned core = this_core(), slot;
 	struct blk_queue *q = container_of(dev, struct blk, bdev)->by_core[core];
-	uint32_t bytes = bio->nr_sectors << SECTOR_SHIFT;
 
 	slot = q->vq.free_head;
 	if (likely(q->easy_core == core && bio->op <= BIO_WRITE && bio->nr_segs == 1 &&
-		    bytes <= q->easy_bytes && slot != q->vq.size))
-		queue_issue_easy(q, bio, slot, bytes);
+		    slot != q->vq.size))
+		queue_issue_easy(q, bio, slot);
 	else
 		submit_any(q, bio);
 }
@@ -372,7 +370,6 @@ void blk_queue_begin(struct blk_queue *q)
 	q->epoch = 1;
 	q->core = q->vq.core;
 	q->easy_core = BLK_NO_CORE;
-	q->easy_bytes = q->disk->bdev.limits.max_seg_size;
 	tables_init(q);
 	q->poller.poll = queue_poll;
 	q->poller.arm = queue_arm;

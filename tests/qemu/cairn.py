@@ -293,12 +293,17 @@ class Cairn:
         """Types a line, and the lines `then` with a Ctrl-D behind them; a Said."""
         # CR is what a terminal sends for Enter.
         self.send(line + "\r")
-        if then:
-            self.send("".join(x + "\r" for x in then) + "\x04")
-        said = Said(line, self.wait_prompt(timeout))
-        if then:
-            said.lines = said.lines[len(then):]
-            said.out = "".join(x + "\n" for x in said.lines)
+        if not then:
+            return Said(line, self.wait_prompt(timeout))
+        # What is refused at once does not read a table: the lines would be commands.
+        raw = self.wait_for(rb"(?:^|[\r\n])(?:> |" + PROMPT + rb")\Z", timeout)
+        if raw.endswith(PROMPT):
+            return Said(line, raw[:-len(PROMPT)])
+        self.send("".join(x + "\r" for x in then) + "\x04", timeout=600)
+        said = Said(line, raw + self.wait_prompt(timeout))
+        # Each line with its prompt, and the prompt that Ctrl-D was the answer to.
+        said.lines = said.lines[len(then) + 1:]
+        said.out = "".join(x + "\n" for x in said.lines)
         return said
 
     def ok(self, line, then=(), timeout=None):

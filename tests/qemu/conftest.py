@@ -88,6 +88,8 @@ def pytest_runtest_logreport(report):
         why = ""
         if report.skipped:
             why = ": " + str(report.longrepr[2]).replace("Skipped: ", "")
+        elif report.passed and report.capstdout:
+            why = ": " + " ".join(report.capstdout.split())[:100]     # a figure it measured
         seconds = time.monotonic() - began[report.nodeid]
         reporter.write_line(f"system {name}: {report.outcome}, {seconds:.1f} s{why}", flush=True)
 

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <cmocka.h>
 #include "drivers/driver.h"
 #include "drivers/pci/pci.h"
@@ -403,9 +404,10 @@ static void test_comes_back_other(void **state)
 /* Whatever happens in whatever order, nothing is lost, early or late. */
 static void test_random(void **state)
 {
+	unsigned seeds = getenv("CAIRN_SOAK") ? 2000 : 50;
 	struct rng r;
 
-	for (unsigned seed = 1; seed <= 150; seed++) {
+	for (unsigned seed = 1; seed <= seeds; seed++) {
 		rng_seed(&r, seed);
 		begin((enum where)rng_below(&r, NR_WHERE), 1 + (unsigned)rng_below(&r, 4), seed);
 		for (unsigned round = 0; round < 8; round++) {
