@@ -16,7 +16,7 @@
 #include "kernel/x86/x86.h"
 
 /* How long a core that just had work goes on looking before it halts (network-floor.md). */
-#define POLL_NS (20 * NS_PER_US)
+#define POLL_NS (1 * NS_PER_US)
 
 bool fibers_run(void);
 
@@ -144,18 +144,21 @@ static bool arm_pollers(struct cpu *c)
 
 static void halt(struct cpu *c)
 {
-	uint64_t due = timers_next_due();
+	uint64_t due;
 
-	if (due != c->timer_armed_ns || due != UINT64_MAX) {
-		c->timer_armed_ns = due;
-		lapic_timer_set(due);
-	}
 	irq_disable();
 	__atomic_store_n(&c->halted, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&c->inbox, __ATOMIC_SEQ_CST) || c->posted || arm_pollers(c))
+	if (__atomic_load_n(&c->inbox, __ATOMIC_SEQ_CST) || c->posted || arm_pollers(c)) {
 		irq_enable();
-	else
+	} else {
+		/* Behind the pollers: arming one may start a timer. */
+		due = timers_next_due();
+		if (due != c->timer_armed_ns || due != UINT64_MAX) {
+			c->timer_armed_ns = due;
+			lapic_timer_set(due);
+		}
 		__asm__ volatile("sti; hlt" ::: "memory");
+	}
 	__atomic_store_n(&c->halted, 0, __ATOMIC_SEQ_CST);
 }
 
