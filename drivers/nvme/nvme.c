@@ -160,11 +160,14 @@ static may_block int make_queue(struct nvme *n, unsigned i, unsigned entries, ui
 
 	if (!q)
 		return -ENOMEM;
+	err = nvme_queue_init(q, n, i + 1, i, entries);
+	if (err) {
+		nvme_queue_free(q);
+		mem_free(q);
+		return err;
+	}
 	n->queues[i] = q;
 	n->nr_queues = i + 1;
-	err = nvme_queue_init(q, n, i + 1, i, entries);
-	if (err)
-		return err;
 	want_irq(n, q);
 	return nvme_create_queue(n, q, due_ns);
 }

@@ -294,8 +294,9 @@ static may_block void give_up(struct nvme *n)
 	n->dead = true;
 	for (i = 0; i < n->nr_ns; i++)
 		n->ns[i]->bdev.gone = true;
-	nvme_each_queue(n, nvme_queue_kill);
+	/* Said first: whoever hears of his bio finds it in the log. */
 	log_err("%s: given up", n->name);
+	nvme_each_queue(n, nvme_queue_kill);
 }
 
 static may_block void reset(struct nvme *n)
@@ -329,8 +330,8 @@ static may_block void reset(struct nvme *n)
 		give_up(n);
 		return;
 	}
-	nvme_each_queue(n, nvme_queue_start);
 	log_info("%s: back after a reset", n->name);
+	nvme_each_queue(n, nvme_queue_start);
 }
 
 void nvme_keeper(void *arg)
