@@ -475,9 +475,12 @@ unsigned dm_remove_all(bool force)
 
 	while (remove_each(false))
 		;
-	/* Those beneath are free once those above are errors. */
-	while (force && remove_each(true))
-		;
+	/* Those that stay hold nothing beneath once they are errors. */
+	if (force) {
+		remove_each(true);
+		while (remove_each(false))
+			;
+	}
 	for (struct mdev *md = NULL; (md = dm_next(md));)
 		nr++;
 	if (nr)

@@ -16,7 +16,7 @@
 #include "mapper/target.h"
 #include "mapper/tree.h"
 
-#define MDEV_DEPTH_MAX 32 /* mapped devices above one another */
+#define MDEV_DEPTH_MAX 128 /* mapped devices above one another */
 #define MDEV_MINOR_MAX ((1u << 20) - 1)
 #define CACHE_LINE     64
 
