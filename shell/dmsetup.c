@@ -272,7 +272,8 @@ static void show_info(struct dm_cmd *c, struct mdev *md, struct strbuf *out)
 	strbuf_printf(out, "Name:              %s\n", i.name);
 	strbuf_printf(out, "State:             %s%s\n", i.suspended ? "SUSPENDED" : "ACTIVE",
 		i.read_only ? " (READ-ONLY)" : "");
-	strbuf_puts(out, "Read Ahead:        256\n");
+	if (i.live_table || i.inactive_table) /* without one Linux has no queue to ask */
+		strbuf_puts(out, "Read Ahead:        256\n");
 	strbuf_printf(out, "Tables present:    %s%s%s\n", i.live_table ? "LIVE" : "",
 		i.live_table && i.inactive_table ? " & " : "",
 		i.inactive_table ? "INACTIVE"
@@ -425,16 +426,37 @@ static may_block int do_deps(struct dm_cmd *c)
 	return show_each(c, "deps");
 }
 
+/* Whether one of its live targets is of that type. */
+static may_block bool has_target(struct mdev *md, const char *type)
+{
+	struct strbuf text = { 0 };
+	bool found = false;
+
+	if (!dm_status(md, true, false, &text))
+		for (const char *p = strbuf_text(&text), *nl; !found && (nl = strchr(p, '\n'));
+			p = nl + 1)
+			found = line_wanted(p, (size_t)(nl - p), type);
+	strbuf_free(&text);
+	return found;
+}
+
 static may_block int do_ls(struct dm_cmd *c)
 {
+	const char *o = c->output ? c->output : "devno";
 	struct strbuf out = { 0 };
 	struct dm_info info;
 
+	if (strcmp(o, "devno") && strcmp(o, "blkdevname") && strcmp(o, "devname"))
+		return misused(c, "ls: -o devno, blkdevname or devname");
 	for (struct mdev *md = dm_next(NULL); md; md = dm_next(md)) {
+		if (c->target && !has_target(md, c->target))
+			continue;
 		dm_info(md, &info);
-		if (c->output && !strcmp(c->output, "devname"))
+		if (c->target)
+			strbuf_printf(&out, "%s\t(%u, %u)\n", info.name, info.major, info.minor);
+		else if (!strcmp(o, "devname"))
 			strbuf_printf(&out, "%s\t(%s)\n", info.name, info.name);
-		else if (c->output && !strcmp(c->output, "blkdevname"))
+		else if (!strcmp(o, "blkdevname"))
 			strbuf_printf(&out, "%s\t(dm-%u)\n", info.name, info.minor);
 		else
 			strbuf_printf(&out, "%s\t(%u:%u)\n", info.name, info.major, info.minor);
@@ -568,6 +590,12 @@ static may_block int dispatch(struct dm_cmd *c, char **argv, unsigned argc)
 	for (unsigned k = 0; k < ARRAY_SIZE(commands); k++) {
 		if (strcmp(commands[k].name, name))
 			continue;
+		/* Everywhere but in create a uuid says which device, before the other words. */
+		if (c->uuid && commands[k].run != do_create && commands[k].max) {
+			memmove(c->argv + 1, c->argv, c->argc * sizeof(*c->argv));
+			c->argv[0] = (char *)c->uuid;
+			c->argc++;
+		}
 		if (c->argc < commands[k].min || c->argc > commands[k].max) {
 			io_puts(c->io, "Incorrect number of arguments\n");
 			return misused(c, "incorrect number of arguments");
