@@ -55,6 +55,7 @@ void host_set_core(unsigned core)
 {
 	ASSERT(core < nr && host_outside());
 	host_core = core;
+	host_cores[core].woken = true; /* what runs there next is no halted core's doing */
 }
 
 void host_shuffle(uint64_t seed)

@@ -51,6 +51,7 @@ void model_nvme_init(struct model_nvme *m)
 	m->nr_vectors = MODEL_NVME_VECTORS;
 	m->bar_size = 0x4000;
 	m->silent_admin = -1;
+	rng_seed(&m->rng, 1);
 	list_init(&m->cmds);
 	m->work.fn = model_work;
 	m->timer.fn = model_timer;
