@@ -73,6 +73,12 @@ class Said:
 
 # ---- disks ----
 
+# The properties of QEMU's virtio-blk that are spelt with underscores; the rest have hyphens.
+UNDERSCORES = {"logical_block_size", "physical_block_size", "min_io_size", "opt_io_size",
+               "discard_granularity", "indirect_desc", "event_idx", "iommu_platform",
+               "notify_on_empty", "any_layout"}
+
+
 class Disk:
     """QEMU arguments of one disk: a -blockdev node and a -device on it."""
 
@@ -83,7 +89,8 @@ class Disk:
         device = self.device
         if mmio and device == "virtio-blk-pci":
             device = "virtio-blk-device"
-        props = "".join(f",{k.replace('_', '-')}={v}" for k, v in self.props.items())
+        props = "".join(f",{k if k in UNDERSCORES else k.replace('_', '-')}={v}"
+                        for k, v in self.props.items())
         return ["-blockdev", f"{self.node},node-name=d{i}",
                 "-device", f"{device},drive=d{i},id=dev{i}{props}"]
 
@@ -241,7 +248,7 @@ class Cairn:
     def _stderr(self):
         self.err.flush()
         with open(self.err.name) as f:
-            return f.read()[-2000:]
+            return f.read()
 
     def tail(self):
         return self.said[-3000:].decode(errors="replace")

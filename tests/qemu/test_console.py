@@ -116,8 +116,8 @@ def test_comments(boot):
 def test_quotes(boot):
     vm = boot()
     assert vm.ok("echo 'a  b' \"c  d\" e\\ f") == "a  b c  d e f\n"
-    assert "quote" in vm.fails("echo 'never ends")
-    assert "quote" in vm.fails('echo "never ends')
+    assert "'" in vm.fails("echo 'never ends")
+    assert '"' in vm.fails('echo "never ends')
 
 
 def test_several_commands_a_line(boot):
@@ -131,7 +131,7 @@ def test_ctrl_c_gives_up_a_line(boot):
     vm = boot()
     vm.send("echo never\x03")
     said = vm.wait_prompt()
-    assert b"never\r\n" not in said.replace(b"^C", b"")
+    assert said == b"echo never^C\r\n"
     assert vm.ok("echo next") == "next\n"
 
 
@@ -213,7 +213,7 @@ def test_editing(boot):
 def test_completion(boot):
     vm = boot([virtio(null_node(1 << 20))])
     vm.ok('dmsetup create uncommon --table "0 8 zero"')
-    for typed in ("dmset\ttable unc\t", "dmsetup ta\tuncom\t"):
+    for typed in ("dmset\ttable unc\t", "dmsetup tab\tuncom\t"):
         for c in typed:     # a person's speed: what is pasted may hold white space that is a tab
             vm.send(c)
             vm._read(0.05)

@@ -133,8 +133,8 @@ def sectors_of(vm, name):
 
 STRANGE = {
     "legacy-virtio": ["-device", "virtio-blk-pci,drive=@,disable-modern=on,disable-legacy=off"],
-    "two-blocks-virtio": ["-device", "virtio-blk-pci,drive=@,queue-size=2,seg-max-adjust=off"],
-    "iommu-platform": ["-device", "virtio-blk-pci,drive=@,iommu_platform=on"],
+    "tiny-ring-virtio": ["-device", "virtio-blk-pci,drive=@,queue-size=4,seg-max-adjust=off"],
+    "iommu-platform": ["-device", "virtio-blk-pci,drive=@,disable-legacy=on,iommu_platform=on"],
     "nvme-metadata": ["-device", "nvme,id=c@,serial=x", "-device",
                       "nvme-ns,drive=@,bus=c@,ms=8,mset=0"],
     "nvme-no-namespace": ["-device", "nvme,id=c@,serial=x"],
