@@ -28,11 +28,6 @@ struct fiber {
 
 static struct mem_tag fiber_tag = MEM_TAG("fibers");
 
-struct fiber *fiber_self(void)
-{
-	return this_cpu()->running;
-}
-
 const char *fiber_name(const struct fiber *f)
 {
 	return f->name;

@@ -141,14 +141,19 @@ static void set_easy(struct bdev *dev)
 	const struct limits *l = &dev->limits;
 
 	dev->easy_sectors = dev->easy_segs = 0;
+	dev->block_mask = (l->logical_block >> SECTOR_SHIFT) - 1;
+	/* Every op but the first two is greater than 1. */
+	dev->hard_bits = 0xfeu | (unsigned)(BIO_FUA | BIO_PREFLUSH) << 8 | dev->read_only;
 	if (dev->whole) { /* the disk looks at it again */
-		dev->easy_sectors = dev->easy_segs = UINT32_MAX;
+		dev->easy_sectors = (uint32_t)MIN(dev->nr_sectors, (sector_t)UINT32_MAX);
+		dev->easy_segs = UINT32_MAX;
 		return;
 	}
 	/* Where a request lies matters to these, or where its memory does. */
 	if (l->chunk_sectors || l->seg_boundary != UINT64_MAX)
 		return;
 	dev->easy_sectors = MIN(l->max_sectors, l->max_seg_size >> SECTOR_SHIFT);
+	dev->easy_sectors = (uint32_t)MIN(dev->nr_sectors, (sector_t)dev->easy_sectors);
 	dev->easy_segs = l->no_gaps ? 1 : l->max_segs;
 }
 

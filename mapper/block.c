@@ -16,7 +16,8 @@ struct block_core {
 	bool active;               /* bio_submit() is running further up the stack */
 	bool ending;               /* a done() or a frame's end() is */
 	bool posted;               /* drain is on its way */
-	struct bio_list pending;   /* submitted while active */
+	struct bio *next;          /* submitted while active: what a target passes on */
+	struct bio_list pending;   /* further ones, behind it */
 	struct bio_list unwinding; /* ended while ending, taken by the outermost bio_end() */
 	struct bio_list ended;     /* ended while active or on a fiber, taken by drain */
 	struct work drain;
@@ -142,26 +143,49 @@ static inline int bio_vet(const struct bdev *dev, const struct bio *bio)
 	return 0;
 }
 
-static inline void submit_one(unsigned core, struct bio *bio)
+/* A read or write that goes to its device as it is: nearly every one.  Sectors are compared by
+ * subtraction, for the sum could wrap; no sectors at all are no less than easy_sectors. */
+static inline bool is_easy(struct bdev *dev, const struct bio *bio)
+{
+	uint32_t nr = bio->nr_sectors;
+
+	return !((bio->op | (unsigned)bio->flags << 8) & dev->hard_bits) &&
+	       nr - 1 < dev->easy_sectors && bio->nr_segs <= dev->easy_segs && !dev->gone &&
+	       (bio->vetted || (bio->sector <= dev->nr_sectors - nr &&
+				       !((bio->sector | nr) & dev->block_mask))) &&
+	       (!dev->ops->piece || dev->uncut || dev->ops->piece(dev, bio) >= nr);
+}
+
+static __attribute__((noinline)) void submit_hard(unsigned core, struct bio *bio)
 {
 	struct bdev *dev = bio->dev;
-	int err;
+	int err = dev->gone ? -ENODEV : bio->vetted ? 0 : bio_vet(dev, bio);
 
-	if (unlikely(dev->gone)) {
-		bio_end(bio, -ENODEV);
-		return;
-	}
-	if (!bio->vetted && unlikely((err = bio_vet(dev, bio)) != 0)) {
+	if (err)
 		bio_end(bio, err);
-		return;
-	}
-	/* The subtraction sends a bio of no sectors the long way too. */
-	if (likely(bio->op <= BIO_WRITE && bio->nr_sectors - 1 < dev->easy_sectors &&
-		    bio->nr_segs <= dev->easy_segs && !(bio->flags & (BIO_FUA | BIO_PREFLUSH)) &&
-		    (!dev->ops->piece || dev->ops->piece(dev, bio) >= bio->nr_sectors)))
-		bio_start(core, dev, bio);
 	else
 		split_submit(core, bio);
+}
+
+/* The device may submit further ones: they come out of next, then out of pending. */
+static void submit_all(unsigned core, struct block_core *c, struct bio *bio)
+{
+	do {
+		struct bdev *dev = bio->dev;
+
+		if (likely(is_easy(dev, bio)))
+			bio_start(core, dev, bio);
+		else
+			submit_hard(core, bio);
+		bio = c->next;
+		c->next = NULL;
+	} while (bio || unlikely((bio = list_take(&c->pending)) != NULL));
+	c->active = false;
+}
+
+static __attribute__((noinline)) void submit_later(struct block_core *c, struct bio *bio)
+{
+	list_put(&c->pending, bio);
 }
 
 void bio_submit(struct bio *bio)
@@ -172,15 +196,14 @@ void bio_submit(struct bio *bio)
 	/* With frames it is on its way down from a layer above, perhaps on another core. */
 	if (!bio->frames)
 		bio->core = (uint8_t)core;
-	if (c->active) {
-		list_put(&c->pending, bio);
-		return;
+	if (!c->active) {
+		c->active = true;
+		submit_all(core, c, bio);
+	} else if (likely(!c->next)) {
+		c->next = bio;
+	} else {
+		submit_later(c, bio);
 	}
-	c->active = true;
-	do
-		submit_one(core, bio);
-	while (unlikely((bio = list_take(&c->pending)) != NULL));
-	c->active = false;
 }
 
 /* A bio that another core vetted, split and counted arrives where its queue is. */
@@ -192,9 +215,12 @@ static void forward_run(struct work *w)
 
 	c->active = true;
 	bio->dev->ops->submit(bio->dev, bio);
-	while (unlikely((bio = list_take(&c->pending)) != NULL))
-		submit_one(core, bio);
-	c->active = false;
+	bio = c->next;
+	c->next = NULL;
+	if (bio)
+		submit_all(core, c, bio);
+	else
+		c->active = false;
 }
 
 void bio_forward(struct bio *bio, unsigned core)
@@ -211,12 +237,9 @@ static inline void bio_unwind(struct bio *bio)
 	struct bio_frame *f;
 
 	while (unlikely((f = bio->frames) != NULL)) {
-		int status = bio->status;
-
 		bio->frames = f->next;
-		if (f->end(f, bio, &status))
+		if (f->end(f, bio, &bio->status))
 			return;
-		bio->status = (int16_t)status;
 	}
 	bio->vetted = 0;
 	bio->done(bio);
@@ -272,7 +295,7 @@ void bio_finish(struct bio *bio, int status)
 {
 	unsigned core = this_core();
 
-	bio->status = (int16_t)status;
+	bio->status = status;
 	if (unlikely(bio->core != core)) {
 		bio->work.fn = end_crossed;
 		work_send(bio->core, &bio->work);

@@ -70,9 +70,8 @@ struct bio {
 	struct bdev *dev;
 	sector_t sector;
 	uint32_t nr_sectors;
-	uint8_t op;     /* enum bio_op */
-	uint8_t flags;  /* enum bio_flags */
-	int16_t status; /* at done(): 0 or -errno */
+	uint8_t op;    /* enum bio_op */
+	uint8_t flags; /* enum bio_flags */
 	const struct seg *segs;
 	uint32_t nr_segs;
 	uint32_t seg_off;
@@ -86,6 +85,7 @@ struct bio {
 	uint8_t core;             /* where it was submitted, where done() runs */
 	uint8_t vetted;           /* range, alignment and rights were checked above */
 	uint16_t target_nr;       /* which of the target's nr_flush/nr_discard/... copies this is */
+	int status;               /* at done(): 0 or -errno */
 	uint64_t driver[2];       /* for the driver while it holds the bio */
 };
 
@@ -217,6 +217,7 @@ struct bdev {
 	sector_t nr_sectors;
 	bool read_only;
 	bool raw_flush; /* set by mapped devices: ops->submit() takes FLUSH/PREFLUSH/FUA itself */
+	bool uncut;     /* likewise: ops->piece would leave every read and write whole */
 	struct limits limits;
 	const struct bdev_ops *ops;
 	void *ctx;          /* the maker's */
@@ -232,9 +233,11 @@ struct bdev {
 	unsigned nr_parts;      /* of a disk: its partitions that are registered ... */
 	unsigned parts_claimed; /* ... and how many claims are on them */
 	bool gone; /* set when not registered, and by a driver whose disk is lost: -ENODEV */
-	/* A read or write of 1..easy_sectors in at most easy_segs runs surely fits the limits;
-	 * whether it fits ops->piece is asked. */
+	/* A read or write of 1..easy_sectors in at most easy_segs runs surely fits the limits, if
+	 * its op and flags have none of these bits; whether it fits ops->piece is asked. */
 	uint32_t easy_sectors, easy_segs;
+	uint32_t hard_bits;         /* op in the low byte, flags in the next */
+	uint32_t block_mask;        /* sectors of a logical block, less one */
 	struct splitter *splitters; /* one per core */
 	struct bdev_stats *stats;   /* one per core */
 };

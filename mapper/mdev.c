@@ -47,16 +47,44 @@ static void frame_requeue(struct mframe *f, struct bio *bio)
 	table_core_pump(tc);
 }
 
+/* The target did not pass it on. */
+static __attribute__((noinline)) void map_kept(
+	struct mframe *f, struct bio *bio, enum map_result result)
+{
+	switch (result) {
+	case MAP_REQUEUE:
+		frame_requeue(f, bio);
+		break;
+	case MAP_FAIL:
+		f->target = NULL;
+		bio_end(bio, bio->status ? bio->status : -EIO);
+		break;
+	case MAP_DONE:
+		f->target = NULL;
+		bio_end(bio, 0);
+		break;
+	case MAP_REMAPPED:
+	case MAP_HELD:
+		break;
+	}
+}
+
+static __attribute__((noinline)) void await_frame(struct table_core *tc, struct bio *bio)
+{
+	if (bio->flags & BIO_NOWAIT)
+		bio_end(bio, -EAGAIN);
+	else
+		bio_list_add(&tc->waiting, bio);
+}
+
 /* tg NULL: a flush straight to the only device. */
 static inline void map_bio(struct table_core *tc, struct target *tg, struct bio *bio)
 {
 	struct mframe *f = pool_get(&tc->frames);
+	enum map_result result;
 
 	if (unlikely(!f)) {
-		if (bio->flags & BIO_NOWAIT)
-			bio_end(bio, -EAGAIN);
-		else
-			bio_list_add(&tc->waiting, bio);
+		await_frame(tc, bio);
 		return;
 	}
 	f->frame.next = bio->frames;
@@ -70,26 +98,14 @@ static inline void map_bio(struct table_core *tc, struct target *tg, struct bio 
 		return;
 	}
 	f->target = tg->ops->end_io ? tg : NULL;
-	switch (tg->ops->map(tg, bio)) {
-	case MAP_REMAPPED:
+	result = tg->ops->map(tg, bio);
+	if (likely(result == MAP_REMAPPED)) {
 		/* Where targets lie on disks was checked with the table; mapped devices can have
 		 * changed since. */
 		bio->vetted = !bio->dev->raw_flush;
 		bio_submit(bio);
-		break;
-	case MAP_HELD:
-		break;
-	case MAP_REQUEUE:
-		frame_requeue(f, bio);
-		break;
-	case MAP_FAIL:
-		f->target = NULL;
-		bio_end(bio, bio->status ? bio->status : -EIO);
-		break;
-	case MAP_DONE:
-		f->target = NULL;
-		bio_end(bio, 0);
-		break;
+	} else {
+		map_kept(f, bio, result);
 	}
 }
 
@@ -242,18 +258,23 @@ void table_core_pump(struct table_core *tc)
 	}
 }
 
+static __attribute__((noinline)) bool target_keeps(struct mframe *f, struct bio *bio, int *status)
+{
+	/* For target_bio_data(); and if the target keeps it, it comes here again. */
+	bio->frames = &f->frame;
+	if (f->target->ops->end_io(f->target, bio, status))
+		return true;
+	bio->frames = f->frame.next;
+	return false;
+}
+
 bool mframe_end(struct bio_frame *frame, struct bio *bio, int *status)
 {
 	struct mframe *f = container_of(frame, struct mframe, frame);
 	struct table_core *tc = f->tc;
 
-	if (f->target) {
-		/* For target_bio_data(); and if the target keeps it, it comes here again. */
-		bio->frames = frame;
-		if (f->target->ops->end_io(f->target, bio, status))
-			return true;
-		bio->frames = frame->next;
-	}
+	if (f->target && target_keeps(f, bio, status))
+		return true;
 	pool_put(&tc->frames, f);
 	if (unlikely(tc->waiting.head || tc->draining))
 		table_core_pump(tc);
@@ -386,6 +407,7 @@ struct table *mdev_swap(struct mdev *md, struct table *t)
 	md->bdev.nr_sectors = t->nr_sectors;
 	md->bdev.limits = t->limits;
 	md->bdev.read_only = t->read_only;
+	md->bdev.uncut = t->whole;
 	bdev_limits_changed(&md->bdev);
 	return old;
 }

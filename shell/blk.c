@@ -28,7 +28,9 @@ static void dump(struct shell_io *io, uint64_t at, const uint8_t *p, size_t n)
 	struct strbuf out = { 0 };
 
 	for (size_t i = 0; i < n; i += 16) {
-		strbuf_printf(&out, "%08llx:", (unsigned long long)(at + i));
+		unsigned long long where = at + i;
+
+		strbuf_printf(&out, "%08llx:", where);
 		for (unsigned k = 0; k < 16; k++)
 			strbuf_printf(&out, "%s%02x", k % 2 ? "" : " ", p[i + k]);
 		strbuf_puts(&out, "  ");

@@ -111,7 +111,7 @@ int job_start(struct shell_io *io, struct words *w, struct strbuf *why)
 		if (!j)
 			err = -ENOMEM;
 	}
-	if (err) {
+	if (!j) {
 		words_free(w);
 		return err;
 	}
@@ -192,7 +192,7 @@ static may_block int job_collect(struct shell_io *io, unsigned number, struct st
 
 static may_block int wait_run(struct shell_io *io, unsigned argc, char **argv, struct strbuf *why)
 {
-	unsigned numbers[JOBS_MAX], nr = 0;
+	unsigned numbers[JOBS_MAX] = { 0 }, nr = 0;
 	struct job *j;
 	int err = 0;
 
@@ -216,7 +216,7 @@ static may_block int wait_run(struct shell_io *io, unsigned argc, char **argv, s
 
 static int kill_run(struct shell_io *io, unsigned argc, char **argv, struct strbuf *why)
 {
-	unsigned numbers[JOBS_MAX];
+	unsigned numbers[JOBS_MAX] = { 0 };
 
 	if (argc < 2 || argc > JOBS_MAX)
 		return fail(why, -EINVAL, "which job?");

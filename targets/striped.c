@@ -48,7 +48,7 @@ static int striped_ctr(struct target *t, struct args *a)
 	chunk = (uint32_t)arg_u64(a, UINT32_MAX, "Invalid chunk_size");
 	if (!chunk)
 		arg_fail(a, -EINVAL, "Invalid chunk_size");
-	if (a->err)
+	if (a->err || !nr || !chunk)
 		return a->err;
 	if (t->len % nr)
 		arg_fail(a, -EINVAL, "Target length not divisible by number of stripes");

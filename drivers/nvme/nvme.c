@@ -115,7 +115,8 @@ static int check_registers(struct nvme *n)
 	}
 	if (!NVME_CAP_NVM(n->cap) || NVME_CAP_MPSMIN(n->cap) || !NVME_CAP_MQES(n->cap)) {
 		log_warn("%s: capabilities %#llx: no NVM commands, no pages of 4096 bytes, or no "
-			 "queues", n->name, (unsigned long long)n->cap);
+			 "queues",
+			n->name, (unsigned long long)n->cap);
 		return -EINVAL;
 	}
 	stride = 4u << NVME_CAP_DSTRD(n->cap);
@@ -271,7 +272,8 @@ static may_block void scan_ns(struct nvme_ns *ns)
 
 	if (!page)
 		return;
-	err = bdev_rw(&ns->bdev, BIO_READ, 0, 0, ns->bdev.limits.logical_block >> SECTOR_SHIFT, page);
+	err = bdev_rw(
+		&ns->bdev, BIO_READ, 0, 0, ns->bdev.limits.logical_block >> SECTOR_SHIFT, page);
 	page_free(&nvme_tag, page, 0);
 	if (err)
 		log_warn("%s: partitions not read: %s", ns->bdev.name, err_text(err));

@@ -22,36 +22,36 @@
 #include "kernel/api/timer.h"
 #include "mapper/block.h"
 
-#define NVME_MAX_ENTRIES 128u /* of an I/O queue; one less are commands under way */
+#define NVME_MAX_ENTRIES   128u /* of an I/O queue; one less are commands under way */
 #define NVME_ADMIN_ENTRIES 16u
-#define NVME_MAX_NS	 64u
-#define NVME_LIST_BYTES	 1024u /* a slot's PRP list, SGL or dataset range */
-#define NVME_MAX_PRPS	 (NVME_LIST_BYTES / 8)
-#define NVME_MAX_SGLS	 (NVME_LIST_BYTES / 16)
-#define NVME_MAX_BYTES	 (NVME_MAX_PRPS * PAGE_SIZE) /* PRP1 covers what an odd start adds */
-#define NVME_NO_SLOT	 0xffffu
+#define NVME_MAX_NS        64u
+#define NVME_LIST_BYTES    1024u /* a slot's PRP list, SGL or dataset range */
+#define NVME_MAX_PRPS      (NVME_LIST_BYTES / 8)
+#define NVME_MAX_SGLS      (NVME_LIST_BYTES / 16)
+#define NVME_MAX_BYTES     (NVME_MAX_PRPS * PAGE_SIZE) /* PRP1 covers what an odd start adds */
+#define NVME_NO_SLOT       0xffffu
 
 /*
- * Patience, in ticks of a second that pass while a queue has work.  A bio is at most 31 old when its
- * command is given up, or when it is ended because it never found a slot; 36 when that costs a
+ * Patience, in ticks of a second that pass while a queue has work.  A bio is at most 31 old when
+ * its command is given up, or when it is ended because it never found a slot; 36 when that costs a
  * reset; 40 when it is tried once more.  One that got its slot late or was tried before costs an
  * abort at 40 and a reset at 45.  A reset lasts until the oldest bio is 57 old, at most 20.
  */
-#define NVME_TICK_NS NS_PER_S
-#define NVME_TICKS_ABORT 31u /* a command this old is aborted */
-#define NVME_TICKS_WAIT	 31u /* a bio this old that no slot became free for is ended */
-#define NVME_TICKS_RESET 36u /* a command this old costs a reset */
-#define NVME_TICKS_RETRY 40u /* a bio this old is not tried once more, and its command aborted */
-#define NVME_TICKS_LAST	 45u /* a bio this old costs a reset */
-#define NVME_TICKS_TOTAL 57u
+#define NVME_TICK_NS         NS_PER_S
+#define NVME_TICKS_ABORT     31u /* a command this old is aborted */
+#define NVME_TICKS_WAIT      31u /* a bio this old that no slot became free for is ended */
+#define NVME_TICKS_RESET     36u /* a command this old costs a reset */
+#define NVME_TICKS_RETRY     40u /* a bio this old is not tried once more, and its command aborted */
+#define NVME_TICKS_LAST      45u /* a bio this old costs a reset */
+#define NVME_TICKS_TOTAL     57u
 #define NVME_TICKS_MAX_RESET 20u
 
-#define NVME_RETRIES	    3u
-#define NVME_NOT_READY_NS   (500 * NS_PER_MS) /* between tries of a namespace that wakes up */
+#define NVME_RETRIES         3u
+#define NVME_NOT_READY_NS    (500 * NS_PER_MS) /* between tries of a namespace that wakes up */
 #define NVME_NOT_READY_TICKS 20u
-#define NVME_MAX_BAD	    256u /* impossible completions before the controller is reset */
-#define NVME_MAX_VAIN	    2u /* resets in a row after which nothing had come back */
-#define NVME_MAX_BAD_RESETS 2u /* resets because of impossible completions */
+#define NVME_MAX_BAD         256u /* impossible completions before the controller is reset */
+#define NVME_MAX_VAIN        2u   /* resets in a row after which nothing had come back */
+#define NVME_MAX_BAD_RESETS  2u   /* resets because of impossible completions */
 
 struct nvme;
 
@@ -70,9 +70,9 @@ struct nvme_alarm {
  * after its slot went to another bio, does not match. */
 struct nvme_slot {
 	struct bio *bio; /* NULL: free */
-	uint32_t seq; /* order of issue */
-	uint32_t tick; /* of issue */
-	uint16_t next; /* free list */
+	uint32_t seq;    /* order of issue */
+	uint32_t tick;   /* of issue */
+	uint16_t next;   /* free list */
 	uint8_t gen;
 	bool aborted;
 };
@@ -94,7 +94,7 @@ struct nvme_queue {
 	struct nvme_cqe *cq;
 	struct nvme_slot *slots;
 	volatile void *sq_doorbell, *cq_doorbell;
-	uint16_t entries; /* of both rings */
+	uint16_t entries;          /* of both rings */
 	uint16_t sq_tail, sq_rung; /* where we are, what the device was told */
 	uint16_t cq_head;
 	uint16_t free; /* first free slot */
@@ -123,7 +123,7 @@ struct nvme_ns {
 	struct nvme *ctrl;
 	uint32_t nsid;
 	uint8_t shift; /* sectors to logical blocks */
-	char eui[40]; /* "eui." and hex digits, "" if none */
+	char eui[40];  /* "eui." and hex digits, "" if none */
 };
 
 struct nvme {
@@ -139,7 +139,7 @@ struct nvme {
 	uint16_t admin_tail, admin_head, admin_cid;
 	uint32_t admin_phase;
 	unsigned nr_bad; /* admin completions of nothing */
-	void *page; /* where identify data lands */
+	void *page;      /* where identify data lands */
 
 	unsigned nr_queues;
 	unsigned nr_vectors; /* 0: interrupts are not used */
@@ -178,13 +178,13 @@ bool nvme_cut(struct nvme *n);
 /* One admin command.  0, -EIO (refused; *status says how), -ETIMEDOUT or -ENODEV.  Gives up early
  * with -ETIMEDOUT when *hurry becomes true; hurry may be NULL, and so may result and status. */
 may_block int nvme_admin(struct nvme *n, const struct nvme_sqe *cmd, uint64_t due_ns,
-			 const bool *hurry, uint32_t *result, unsigned *status);
+	const bool *hurry, uint32_t *result, unsigned *status);
 may_block int nvme_identify(struct nvme *n, unsigned cns, uint32_t nsid, uint64_t due_ns);
 /* How many of wanted I/O queue pairs the controller grants, at least 1; or -errno. */
 may_block int nvme_grant_queues(struct nvme *n, unsigned wanted, uint64_t due_ns);
 may_block int nvme_create_queue(struct nvme *n, struct nvme_queue *q, uint64_t due_ns);
-may_block int nvme_abort(struct nvme *n, unsigned qid, unsigned cid, uint64_t due_ns,
-			 const bool *hurry);
+may_block int nvme_abort(
+	struct nvme *n, unsigned qid, unsigned cid, uint64_t due_ns, const bool *hurry);
 /* CC.SHN: the controller writes back what it caches. */
 may_block int nvme_shutdown_notify(struct nvme *n, uint64_t due_ns);
 
@@ -196,12 +196,12 @@ may_block int nvme_read_ns(struct nvme *n, uint32_t nsid, struct nvme_ns *ns, ui
 may_block int nvme_list_ns(struct nvme *n, uint32_t *nsids, unsigned max, uint64_t due_ns);
 
 /* nvme_queue.c.  Called on the queue's core, but for init and free on core 0 while it is idle. */
-int nvme_queue_init(struct nvme_queue *q, struct nvme *n, unsigned id, unsigned core,
-		    unsigned entries);
+int nvme_queue_init(
+	struct nvme_queue *q, struct nvme *n, unsigned id, unsigned core, unsigned entries);
 void nvme_queue_free(struct nvme_queue *q);
 void nvme_queue_submit(struct nvme_queue *q, struct bio *bio);
 void nvme_queue_start(void *queue); /* the device has the (empty) rings */
-void nvme_queue_stop(void *queue); /* takes what is finished, then touches nothing */
+void nvme_queue_stop(void *queue);  /* takes what is finished, then touches nothing */
 /* The device was disabled: takes what it still finished, lines the rest up again for
  * nvme_queue_start() or ends it with -ETIMEDOUT. */
 void nvme_queue_recover(void *queue);
@@ -218,7 +218,7 @@ static inline bool nvme_queue_busy(const struct nvme_queue *q)
 }
 
 /* A bio in our hands: driver[0] is when it came (low half, in ticks) and what befell it. */
-#define NVME_BIO_SAVED	   (1ull << 40) /* a reset has passed over it */
+#define NVME_BIO_SAVED     (1ull << 40) /* a reset has passed over it */
 #define NVME_BIO_RETRIES   (0xffull << 32)
 #define NVME_BIO_ONE_RETRY (1ull << 32)
 

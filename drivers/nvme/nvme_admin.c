@@ -14,7 +14,7 @@
 
 #define POLL_MIN_NS (10 * NS_PER_US)
 #define POLL_MAX_NS (2 * NS_PER_MS)
-#define MAX_BAD	    256u /* completions of nothing before the admin queue is given up */
+#define MAX_BAD     256u /* completions of nothing before the admin queue is given up */
 
 static struct mem_tag nvme_admin_tag = MEM_TAG("nvme admin");
 
@@ -140,8 +140,8 @@ static bool nvme_admin_take(struct nvme *n, uint16_t cid, struct nvme_cqe *out)
 			n->admin_head = 0;
 			n->admin_phase ^= NVME_CQE_PHASE;
 		}
-		mmio_write32(n->regs + NVME_DOORBELL + (4u << NVME_CAP_DSTRD(n->cap)),
-			n->admin_head);
+		mmio_write32(
+			n->regs + NVME_DOORBELL + (4u << NVME_CAP_DSTRD(n->cap)), n->admin_head);
 		if ((uint16_t)cid_status == cid)
 			return true;
 		if (n->nr_bad++ < 8)
@@ -152,7 +152,7 @@ static bool nvme_admin_take(struct nvme *n, uint16_t cid, struct nvme_cqe *out)
 }
 
 may_block int nvme_admin(struct nvme *n, const struct nvme_sqe *cmd, uint64_t due_ns,
-			 const bool *hurry, uint32_t *result, unsigned *status)
+	const bool *hurry, uint32_t *result, unsigned *status)
 {
 	/* The low byte counts, the high one is odd: never 0, never 0xffff. */
 	uint16_t cid = 0x5500 | (++n->admin_cid & 0xff);
@@ -174,8 +174,7 @@ may_block int nvme_admin(struct nvme *n, const struct nvme_sqe *cmd, uint64_t du
 			return -ENODEV;
 		if (csts & NVME_CSTS_CFS || now_ns() >= due_ns || n->nr_bad > MAX_BAD ||
 			(hurry && *hurry)) {
-			log_warn("%s: admin command %#x not answered%s", n->name,
-				cmd->cdw0 & 0xff,
+			log_warn("%s: admin command %#x not answered%s", n->name, cmd->cdw0 & 0xff,
 				csts & NVME_CSTS_CFS ? ", the controller says it has failed" : "");
 			return -ETIMEDOUT;
 		}
@@ -258,8 +257,8 @@ refused:
 	return err;
 }
 
-may_block int nvme_abort(struct nvme *n, unsigned qid, unsigned cid, uint64_t due_ns,
-			 const bool *hurry)
+may_block int nvme_abort(
+	struct nvme *n, unsigned qid, unsigned cid, uint64_t due_ns, const bool *hurry)
 {
 	struct nvme_sqe cmd = { .cdw0 = NVME_ADMIN_ABORT, .cdw10 = cid << 16 | qid };
 

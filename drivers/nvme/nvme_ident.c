@@ -8,12 +8,12 @@
 #include "kernel/api/log.h"
 #include "kernel/api/string.h"
 
-#define MAX_TRANSFER   (NVME_MAX_BYTES / SECTOR_SIZE)
-#define MAX_PRP_RUNS   NVME_MAX_PRPS
-#define MAX_ZERO_BLOCKS 65536u /* 16 bits, minus 1 */
-#define MAX_DISCARD    (1u << 31) /* sectors */
-#define LIST_ENTRIES   1024u
-#define VERSION_1_1    0x10100u
+#define MAX_TRANSFER    (NVME_MAX_BYTES / SECTOR_SIZE)
+#define MAX_PRP_RUNS    NVME_MAX_PRPS
+#define MAX_ZERO_BLOCKS 65536u     /* 16 bits, minus 1 */
+#define MAX_DISCARD     (1u << 31) /* sectors */
+#define LIST_ENTRIES    1024u
+#define VERSION_1_1     0x10100u
 
 /* ASCII in a field padded with blanks, which need not even be that. */
 static void ident_text(char *out, const char *field, size_t len)
@@ -103,8 +103,8 @@ static void ns_hints(struct limits *l, const struct nvme_id_ns *id)
 		l->chunk_sectors = id->noiob * (block / SECTOR_SIZE);
 }
 
-static void ns_limits(const struct nvme *n, struct limits *l, const struct nvme_id_ns *id,
-		      unsigned shift)
+static void ns_limits(
+	const struct nvme *n, struct limits *l, const struct nvme_id_ns *id, unsigned shift)
 {
 	const struct nvme_facts *f = &n->facts;
 	uint32_t block = SECTOR_SIZE << shift;

@@ -22,8 +22,8 @@ static struct mem_tag nvme_queue_tag = MEM_TAG("nvme queues");
 /* ---- building a command ---- */
 
 /* PRPs: pages, the first from anywhere within, the last to anywhere within. */
-static int nvme_build_prps(struct nvme_queue *q, unsigned slot, const struct bio *bio,
-			   struct nvme_sqe *sqe)
+static int nvme_build_prps(
+	struct nvme_queue *q, unsigned slot, const struct bio *bio, struct nvme_sqe *sqe)
 {
 	uint64_t *list = (uint64_t *)(q->lists + slot * NVME_LIST_BYTES);
 	struct seg_iter it = seg_iter_of(bio);
@@ -67,8 +67,8 @@ static int nvme_build_prps(struct nvme_queue *q, unsigned slot, const struct bio
 	return 0;
 }
 
-static int nvme_build_sgl(struct nvme_queue *q, unsigned slot, const struct bio *bio,
-			  struct nvme_sqe *sqe)
+static int nvme_build_sgl(
+	struct nvme_queue *q, unsigned slot, const struct bio *bio, struct nvme_sqe *sqe)
 {
 	struct nvme_sgl *list = (struct nvme_sgl *)(q->lists + slot * NVME_LIST_BYTES);
 	struct seg_iter it = seg_iter_of(bio);
@@ -100,8 +100,8 @@ static int nvme_build_sgl(struct nvme_queue *q, unsigned slot, const struct bio 
 
 /* Where the data is.  What lies in one run and touches two pages at most, which is nearly
  * everything, needs no list. */
-static inline int nvme_build_data(struct nvme_queue *q, unsigned slot, const struct bio *bio,
-				  struct nvme_sqe *sqe)
+static inline int nvme_build_data(
+	struct nvme_queue *q, unsigned slot, const struct bio *bio, struct nvme_sqe *sqe)
 {
 	const struct seg *s = bio->segs;
 	uint64_t bytes = bio_bytes(bio);
@@ -109,7 +109,7 @@ static inline int nvme_build_data(struct nvme_queue *q, unsigned slot, const str
 	uint32_t first = PAGE_SIZE - (a & (PAGE_SIZE - 1));
 
 	if (likely((uint64_t)bio->seg_off + bytes <= s->len && bytes <= first + PAGE_SIZE &&
-		   !(a & 3))) {
+		    !(a & 3))) {
 		sqe->dptr[0] = a;
 		sqe->dptr[1] = bytes > first ? a + first : 0;
 		return 0;
@@ -120,7 +120,7 @@ static inline int nvme_build_data(struct nvme_queue *q, unsigned slot, const str
 }
 
 static int nvme_build_dataset(struct nvme_queue *q, unsigned slot, const struct bio *bio,
-			      unsigned shift, struct nvme_sqe *sqe)
+	unsigned shift, struct nvme_sqe *sqe)
 {
 	struct nvme_range *r = (struct nvme_range *)(q->lists + slot * NVME_LIST_BYTES);
 
@@ -134,8 +134,8 @@ static int nvme_build_dataset(struct nvme_queue *q, unsigned slot, const struct 
 }
 
 /* Fills every field that any command uses: ring entries are used again and again. */
-static inline int nvme_build(struct nvme_queue *q, unsigned slot, struct bio *bio,
-			     struct nvme_sqe *sqe)
+static inline int nvme_build(
+	struct nvme_queue *q, unsigned slot, struct bio *bio, struct nvme_sqe *sqe)
 {
 	struct nvme_ns *ns = container_of(bio->dev, struct nvme_ns, bdev);
 	uint32_t cid = (uint32_t)q->slots[slot].gen << 8 | slot;
@@ -273,7 +273,7 @@ static void nvme_queue_failed(struct nvme_queue *q, struct bio *bio, unsigned st
 	unsigned age = nvme_bio_age(q, bio);
 	/* Some refusals say what will be just as true the next time. */
 	bool again = !(status & NVME_STATUS_DNR) &&
-		(err == -EIO || err == -ENODATA || err == -EILSEQ || err == -ETIMEDOUT);
+		     (err == -EIO || err == -ENODATA || err == -EILSEQ || err == -ETIMEDOUT);
 
 	if (again && (status & NVME_STATUS_CODE) == NVME_SC_NOT_READY) {
 		if (age < NVME_NOT_READY_TICKS) {
@@ -291,7 +291,9 @@ static void nvme_queue_failed(struct nvme_queue *q, struct bio *bio, unsigned st
 		return;
 	}
 	log_warn("%s: %s of %u sectors at %llu failed, status %#x%s", bio->dev->name,
-		bio->op == BIO_READ ? "read" : bio->op == BIO_WRITE ? "write" : "command",
+		bio->op == BIO_READ    ? "read"
+		: bio->op == BIO_WRITE ? "write"
+				       : "command",
 		bio->nr_sectors, (unsigned long long)bio->sector, status & NVME_STATUS_CODE,
 		nvme_bio_tried(bio) ? " (tried again)" : "");
 	bio_end(bio, err);
@@ -424,8 +426,8 @@ static void nvme_queue_clear(struct nvme_queue *q)
 	q->nr_bad = 0;
 }
 
-int nvme_queue_init(struct nvme_queue *q, struct nvme *n, unsigned id, unsigned core,
-		    unsigned entries)
+int nvme_queue_init(
+	struct nvme_queue *q, struct nvme *n, unsigned id, unsigned core, unsigned entries)
 {
 	unsigned stride = 4u << NVME_CAP_DSTRD(n->cap), i;
 
@@ -446,7 +448,9 @@ int nvme_queue_init(struct nvme_queue *q, struct nvme *n, unsigned id, unsigned 
 	q->delay.fn = nvme_queue_try_delayed;
 	for (i = 0; i < NVME_NR_WISHES; i++)
 		q->alarms[i] = (struct nvme_alarm){
-			.work.fn = nvme_alarm_work, .q = q, .wish = (enum nvme_wish)i,
+			.work.fn = nvme_alarm_work,
+			.q = q,
+			.wish = (enum nvme_wish)i,
 		};
 	q->poller.poll = nvme_queue_poll;
 	q->poller.arm = nvme_queue_arm;
@@ -527,7 +531,8 @@ static void nvme_queue_collect(struct nvme_queue *q, struct bio_list *out)
 	for (i = 0; i < q->entries - 1u; i++) {
 		if (!q->slots[i].bio)
 			continue;
-		for (j = nr++; j && (int32_t)(q->slots[order[j - 1]].seq - q->slots[i].seq) > 0; j--)
+		for (j = nr++; j && (int32_t)(q->slots[order[j - 1]].seq - q->slots[i].seq) > 0;
+			j--)
 			order[j] = order[j - 1];
 		order[j] = i;
 	}

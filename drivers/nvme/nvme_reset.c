@@ -17,9 +17,9 @@
 #include "kernel/api/log.h"
 #include "kernel/api/string.h"
 
-#define ABORT_NS      (5 * NS_PER_S)
+#define ABORT_NS       (5 * NS_PER_S)
 #define LAST_CHANCE_NS (1 * NS_PER_S) /* to disable what did not come up, before it is cut off */
-#define HOLD_NS	      (1 * NS_PER_S)
+#define HOLD_NS        (1 * NS_PER_S)
 
 /* ---- alarms: from a queue to the keeper ---- */
 
@@ -234,7 +234,7 @@ static may_block int bring_up(struct nvme *n, uint64_t until_ns)
 	int err;
 
 	if (nvme_read(n, NVME_CAP) != (uint32_t)n->cap ||
-	    nvme_read(n, NVME_CAP + 4) != (uint32_t)(n->cap >> 32)) {
+		nvme_read(n, NVME_CAP + 4) != (uint32_t)(n->cap >> 32)) {
 		log_err("%s: came back with other capabilities", n->name);
 		return -EINVAL;
 	}
@@ -305,8 +305,8 @@ static may_block void reset(struct nvme *n)
 	uint64_t until_ns;
 
 	nvme_each_queue(n, nvme_queue_stop);
-	/* What other cores had to say has arrived before they answered, what this core has to say is
-	 * there after a turn: one reset for all of it. */
+	/* What other cores had to say has arrived before they answered, what this core has to say
+	 * is there after a turn: one reset for all of it. */
 	fiber_yield();
 	n->alarm = n->urgent = false;
 	until_ns = judge(n);

@@ -12,8 +12,8 @@
 
 /* 3.1: controller registers in BAR 0. */
 #define NVME_CAP      0x00 /* 64 bits */
-#define NVME_VS	      0x08
-#define NVME_CC	      0x14
+#define NVME_VS       0x08
+#define NVME_CC       0x14
 #define NVME_CSTS     0x1c
 #define NVME_AQA      0x24
 #define NVME_ASQ      0x28 /* 64 bits */
@@ -22,21 +22,21 @@
 
 #define NVME_CAP_MQES(cap)   ((unsigned)((cap)&0xffff)) /* entries a queue can have, minus 1 */
 #define NVME_CAP_TO(cap)     ((unsigned)((cap) >> 24 & 0xff)) /* in half seconds */
-#define NVME_CAP_DSTRD(cap)  ((unsigned)((cap) >> 32 & 0xf)) /* doorbells 4 << this apart */
-#define NVME_CAP_NVM(cap)    ((unsigned)((cap) >> 37 & 1)) /* has the NVM command set */
-#define NVME_CAP_MPSMIN(cap) ((unsigned)((cap) >> 48 & 0xf)) /* smallest page: 4096 << this */
+#define NVME_CAP_DSTRD(cap)  ((unsigned)((cap) >> 32 & 0xf))  /* doorbells 4 << this apart */
+#define NVME_CAP_NVM(cap)    ((unsigned)((cap) >> 37 & 1))    /* has the NVM command set */
+#define NVME_CAP_MPSMIN(cap) ((unsigned)((cap) >> 48 & 0xf))  /* smallest page: 4096 << this */
 
-#define NVME_CC_EN	   0x1u
-#define NVME_CC_IOSQES	   (6u << 16) /* log2 of the entry sizes below */
-#define NVME_CC_IOCQES	   (4u << 20)
+#define NVME_CC_EN         0x1u
+#define NVME_CC_IOSQES     (6u << 16) /* log2 of the entry sizes below */
+#define NVME_CC_IOCQES     (4u << 20)
 #define NVME_CC_SHN_MASK   (3u << 14)
 #define NVME_CC_SHN_NORMAL (1u << 14)
 
-#define NVME_CSTS_RDY	    0x1u
-#define NVME_CSTS_CFS	    0x2u /* the controller has died of something */
+#define NVME_CSTS_RDY       0x1u
+#define NVME_CSTS_CFS       0x2u /* the controller has died of something */
 #define NVME_CSTS_SHST_MASK (3u << 2)
 #define NVME_CSTS_SHST_DONE (2u << 2)
-#define NVME_GONE	    UINT32_MAX /* what a device that left the bus reads as */
+#define NVME_GONE           UINT32_MAX /* what a device that left the bus reads as */
 
 /* 4.2: submission queue entry. */
 struct nvme_sqe {
@@ -49,7 +49,7 @@ struct nvme_sqe {
 };
 
 #define NVME_CDW0(op, cid) ((uint32_t)(op) | (uint32_t)(cid) << 16)
-#define NVME_CDW0_SGL	   (1u << 14) /* dptr is an SGL, metadata pointer a buffer */
+#define NVME_CDW0_SGL      (1u << 14) /* dptr is an SGL, metadata pointer a buffer */
 
 /* 4.4: SGL descriptor.  One that fills dptr, or an array of them. */
 struct nvme_sgl {
@@ -58,14 +58,14 @@ struct nvme_sgl {
 	uint32_t type; /* the descriptor's last four bytes; the type is in the top ones */
 };
 
-#define NVME_SGL_DATA	   (0x00u << 24)
+#define NVME_SGL_DATA      (0x00u << 24)
 #define NVME_SGL_LAST_LIST (0x30u << 24) /* points to the last (here: only) list of descriptors */
 
 /* 4.6: completion queue entry. */
 struct nvme_cqe {
 	uint32_t result;
 	uint32_t reserved;
-	uint32_t sq; /* submission queue head, queue id << 16 */
+	uint32_t sq;         /* submission queue head, queue id << 16 */
 	uint32_t cid_status; /* command id, then phase (bit 16) and status (bits 17..) */
 };
 
@@ -73,8 +73,8 @@ struct nvme_cqe {
 
 /* Status field as we carry it: code, type << 8, and below the "do not retry" bit. */
 #define NVME_STATUS(cid_status) ((cid_status) >> 17)
-#define NVME_STATUS_CODE	0x07ffu
-#define NVME_STATUS_DNR		0x4000u
+#define NVME_STATUS_CODE        0x07ffu
+#define NVME_STATUS_DNR         0x4000u
 
 /* 4.6.1.2: status codes that mean something to us; type 0 generic, 1 command, 2 media, 3 path. */
 enum {
@@ -122,8 +122,8 @@ enum {
 	NVME_CMD_DATASET = 0x09,
 };
 
-#define NVME_RW_FUA	    (1u << 30) /* cdw12 */
-#define NVME_DATASET_DEALLOCATE 0x4u /* cdw11 */
+#define NVME_RW_FUA             (1u << 30) /* cdw12 */
+#define NVME_DATASET_DEALLOCATE 0x4u       /* cdw11 */
 
 /* 6.7: one range of a dataset management command. */
 struct nvme_range {
@@ -156,7 +156,7 @@ struct nvme_id_ctrl {
 
 #define NVME_ONCS_DATASET      0x4u
 #define NVME_ONCS_WRITE_ZEROES 0x8u
-#define NVME_SGLS_MASK	       0x3u /* 1: supported, 2: supported, dword aligned */
+#define NVME_SGLS_MASK         0x3u /* 1: supported, 2: supported, dword aligned */
 
 /* 5.15.2.1: identify namespace, the fields we read. */
 struct nvme_id_ns {
@@ -176,7 +176,7 @@ struct nvme_id_ns {
 	uint8_t nguid[16];
 	uint8_t eui64[8];
 	struct {
-		uint16_t ms; /* bytes of metadata a block */
+		uint16_t ms;   /* bytes of metadata a block */
 		uint8_t lbads; /* log2 of the block's bytes */
 		uint8_t rp;
 	} lbaf[16];
@@ -184,7 +184,7 @@ struct nvme_id_ns {
 } __packed;
 
 #define NVME_NSFEAT_OPTPERF 0x10u /* npwg, npwa, npdg, npda and nows mean something */
-#define NVME_DPS_TYPE	    0x7u
+#define NVME_DPS_TYPE       0x7u
 
 _Static_assert(sizeof(struct nvme_sqe) == 64, "4.2");
 _Static_assert(sizeof(struct nvme_sgl) == 16, "4.4");

@@ -72,6 +72,7 @@ static uint64_t *entry_of(uint64_t virt, unsigned level)
 			*e = table | P_PRESENT | P_WRITE;
 		}
 		t = table_ptr(*e & P_ADDR);
+		ASSERT(t);
 	}
 	return &t[virt >> (12 + 9 * level) & 511];
 }

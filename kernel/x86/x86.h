@@ -28,7 +28,8 @@ struct cpu {
 	uint32_t id;
 	uint32_t apic_id;
 	struct cpu *self;
-	uint64_t spare[3];
+	struct fiber *running; /* offset 16 */
+	uint64_t spare[2];
 	uint64_t guard; /* offset 40 */
 
 	/* the loop's (kernel/loop.c) */
@@ -42,7 +43,6 @@ struct cpu {
 	uint64_t timer_armed_ns; /* what the local timer is set to; UINT64_MAX: off */
 
 	/* fibers (kernel/fiber.c) */
-	struct fiber *running;
 	struct fiber *ready_head, *ready_tail;
 	struct fiber *dead;
 	uint64_t loop_sp;
@@ -54,6 +54,7 @@ struct cpu {
 };
 
 _Static_assert(offsetof(struct cpu, guard) == 40, "the compiler reads the guard at %gs:40");
+_Static_assert(offsetof(struct cpu, running) == 16, "fiber_self() reads it at %gs:16");
 
 extern struct cpu *cpus[MAX_CORES];
 

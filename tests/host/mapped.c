@@ -173,8 +173,8 @@ int mapped_message(const char *name, sector_t sector, const char *word)
 	return call((struct call){ .verb = MESSAGE, .name = name, .text = word, .sector = sector });
 }
 
-int mapped_rw(struct bdev *dev, enum bio_op op, unsigned flags, sector_t sector, uint32_t nr_sectors,
-	void *buf)
+int mapped_rw(struct bdev *dev, enum bio_op op, unsigned flags, sector_t sector,
+	uint32_t nr_sectors, void *buf)
 {
 	return call((struct call){ .verb = RW,
 		.dev = dev,

@@ -30,8 +30,8 @@ int mapped_rename(const char *name, const char *to);
 int mapped_set_uuid(const char *name, const char *uuid);
 int mapped_message(const char *name, sector_t sector, const char *word);
 /* One request, waited for. */
-int mapped_rw(struct bdev *dev, enum bio_op op, unsigned flags, sector_t sector, uint32_t nr_sectors,
-	void *buf);
+int mapped_rw(struct bdev *dev, enum bio_op op, unsigned flags, sector_t sector,
+	uint32_t nr_sectors, void *buf);
 
 /* host_fail_alloc() for the next verb, its fiber not counted. */
 void mapped_fail_alloc(unsigned n);

@@ -22,19 +22,19 @@
 #include "tests/host/model_pci.h"
 
 #define MODEL_NVME_QUEUES  34
-#define MODEL_NVME_NS	   70
+#define MODEL_NVME_NS      70
 #define MODEL_NVME_VECTORS 34
-#define MODEL_NVME_SEGS	   140
+#define MODEL_NVME_SEGS    140
 
 /* What befalls one completion of an I/O command. */
 enum model_nvme_fault {
 	MODEL_NVME_DROP = 1, /* it never comes */
 	MODEL_NVME_REPEAT,   /* it comes twice */
 	MODEL_NVME_LATE,     /* ... and again when ten others have come */
-	MODEL_NVME_CID,	     /* it has an id of a slot without a command */
+	MODEL_NVME_CID,      /* it has an id of a slot without a command */
 	MODEL_NVME_CID_GEN,  /* ... of the same slot but another use of it */
 	MODEL_NVME_CID_HIGH, /* ... beyond all slots */
-	MODEL_NVME_SQ,	     /* it names another submission queue */
+	MODEL_NVME_SQ,       /* it names another submission queue */
 	MODEL_NVME_NR_FAULTS,
 };
 
@@ -75,33 +75,33 @@ struct model_nvme {
 	unsigned nr_ns;
 	uint32_t list[1024]; /* identify 02h, if list_wrong */
 	bool list_wrong, no_list;
-	unsigned grants;      /* I/O queue pairs, as it says */
-	unsigned really;      /* ... and as it makes */
-	unsigned nr_vectors;  /* 0: no MSI-X */
+	unsigned grants;     /* I/O queue pairs, as it says */
+	unsigned really;     /* ... and as it makes */
+	unsigned nr_vectors; /* 0: no MSI-X */
 	uint64_t bar_size;
 	bool junk; /* identify data are drawn from rng, and the shape of its answers */
 
 	/* how it behaves */
-	bool hold;	   /* keeps I/O commands until model_nvme_release() */
-	bool shuffle;	   /* completes in an order drawn from rng */
-	uint64_t delay_ns; /* takes that long for each, with shuffle up to that long */
+	bool hold;                   /* keeps I/O commands until model_nvme_release() */
+	bool shuffle;                /* completes in an order drawn from rng */
+	uint64_t delay_ns;           /* takes that long for each, with shuffle up to that long */
 	enum model_nvme_fault fault; /* befalls the fault_in-th I/O completion from now, then ... */
 	unsigned fault_in, fault_every; /* ... every so many; 0: no more */
-	unsigned status, nr_status; /* of the next nr_status I/O commands, unexecuted */
-	bool silent;	     /* never completes an I/O command */
-	bool silent_abort;   /* ... an Abort; else: */
-	bool aborts;	     /* an aborted command ends, else it only says no */
-	int silent_admin;    /* never answers this admin command; -1: none */
-	bool admin_noise;    /* answers each admin command with nonsense first */
-	uint64_t ready_ns;   /* to RDY */
-	uint64_t disable_ns; /* from RDY */
+	unsigned status, nr_status;     /* of the next nr_status I/O commands, unexecuted */
+	bool silent;                    /* never completes an I/O command */
+	bool silent_abort;              /* ... an Abort; else: */
+	bool aborts;                    /* an aborted command ends, else it only says no */
+	int silent_admin;               /* never answers this admin command; -1: none */
+	bool admin_noise;               /* answers each admin command with nonsense first */
+	uint64_t ready_ns;              /* to RDY */
+	uint64_t disable_ns;            /* from RDY */
 	bool never_ready, never_disabled;
-	bool fails_to_start; /* CFS instead of RDY */
+	bool fails_to_start;  /* CFS instead of RDY */
 	unsigned fails_after; /* ... after so many starts; 0: not */
-	bool failed;	     /* CFS is set; nothing moves */
-	bool vanished;	     /* all ones; with pci->gone configuration space too */
+	bool failed;          /* CFS is set; nothing moves */
+	bool vanished;        /* all ones; with pci->gone configuration space too */
 	bool never_shut_down;
-	bool busm_stuck;     /* cannot be cut off */
+	bool busm_stuck; /* cannot be cut off */
 
 	/* counters */
 	unsigned nr_starts, nr_disables, nr_irqs, nr_sq_doorbells, nr_cq_doorbells;
@@ -129,8 +129,8 @@ struct model_nvme {
 /* One namespace of 4 MiB in blocks of 512 bytes, a write cache, all commands, SGLs, a queue for
  * everyone. */
 void model_nvme_init(struct model_nvme *m);
-struct model_nvme_ns *model_nvme_add_ns(struct model_nvme *m, uint32_t nsid, uint64_t blocks,
-					unsigned lbads);
+struct model_nvme_ns *model_nvme_add_ns(
+	struct model_nvme *m, uint32_t nsid, uint64_t blocks, unsigned lbads);
 /* On the bus; before pci_enumerate(). */
 void model_nvme_plug(struct model_nvme *m, unsigned bdf, uint64_t phys);
 void model_nvme_free(struct model_nvme *m);

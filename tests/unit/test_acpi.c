@@ -64,14 +64,22 @@ static void table(uint32_t at, const char *sig, uint32_t len)
 	put32(at + 4, len);
 }
 
-enum { RSDP = 0x100, XSDT = 0x200, MADT = 0x400, MCFG = 0x600, FADT = 0x800, DSDT = 0xa00, HPET = 0x1000 };
+enum {
+	RSDP = 0x100,
+	XSDT = 0x200,
+	MADT = 0x400,
+	MCFG = 0x600,
+	FADT = 0x800,
+	DSDT = 0xa00,
+	HPET = 0x1000
+};
 
 static void build(void)
 {
-	static const uint8_t s5[] = { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x00, 0x00,
-		0x00 };
-	static const uint8_t slot[] = { 'L', 'N', 'R', 'O', '0', '0', '0', '5', 0, 0x86, 9, 0, 1, 0, 0x0e,
-		0xb0, 0xfe, 0, 2, 0, 0, 0x89, 6, 0, 0x1d, 1, 0x0c, 0, 0, 0, 0x79, 0 };
+	static const uint8_t s5[] = { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x00,
+		0x00, 0x00 };
+	static const uint8_t slot[] = { 'L', 'N', 'R', 'O', '0', '0', '0', '5', 0, 0x86, 9, 0, 1, 0,
+		0x0e, 0xb0, 0xfe, 0, 2, 0, 0, 0x89, 6, 0, 0x1d, 1, 0x0c, 0, 0, 0, 0x79, 0 };
 
 	memset(mem, 0, sizeof(mem));
 	memcpy(mem + RSDP, "RSD PTR ", 8);

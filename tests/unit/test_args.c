@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* test_args - the cursor over a table line's words: what it accepts, and that its first failure stays. */
+/* test_args - the cursor over a table line's words: what it accepts, and that its first failure
+ * stays. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * test_control - the verbs: names, uuids, numbers and how devices are found by them; the two tables;
- * what is refused and changes nothing; who holds whom; removal by force; events; verbs that meet.
+ * test_control - the verbs: names, uuids, numbers and how devices are found by them; the two
+ * tables; what is refused and changes nothing; who holds whom; removal by force; events; verbs that
+ * meet.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -46,7 +46,8 @@ static void test_maps(void **state)
 {
 	struct bdev *dev;
 
-	assert_int_equal(mapped_create("m", "0 100 linear /dev/ram0 7\n100 50 linear ram1 1998"), 0);
+	assert_int_equal(
+		mapped_create("m", "0 100 linear /dev/ram0 7\n100 50 linear ram1 1998"), 0);
 	dev = mapped_bdev("m");
 	assert_int_equal(dev->nr_sectors, 150);
 	fill(1);

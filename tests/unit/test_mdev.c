@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * test_mdev - mapped devices at work, with a toy target that does whatever a target may do: frames
- * and per-bio data, every answer of map(), hooks, held I/O and its order, lines for frames and fans,
- * the crossing of cores, stacks at minimal pools, stopping with requests out.
+ * and per-bio data, every answer of map(), hooks, held I/O and its order, lines for frames and
+ * fans, the crossing of cores, stacks at minimal pools, stopping with requests out.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,8 +31,8 @@ struct toy_bio {
 static struct {
 	enum map_result result;
 	int status;
-	int end_status;	    /* what end_io() makes of a success */
-	unsigned keep;	    /* so many bios are kept by end_io() */
+	int end_status; /* what end_io() makes of a success */
+	unsigned keep;  /* so many bios are kept by end_io() */
 	struct bio *kept;
 	int preresume_err;
 	struct bio_list held;
@@ -67,8 +67,7 @@ static enum map_result toy_map(struct target *t, struct bio *bio)
 	struct toy *y = t->ctx;
 	struct toy_bio *b = target_bio_data(bio);
 
-	assert_true(bio->nr_sectors == 0 ||
-		    bio->sector + bio->nr_sectors <= t->begin + t->len);
+	assert_true(bio->nr_sectors == 0 || bio->sector + bio->nr_sectors <= t->begin + t->len);
 	toy.nr_map++;
 	memset(b, 0xa5, sizeof(*b));
 	b->pattern = 0x1122334455667788;
@@ -159,7 +158,13 @@ static const struct target_ops still_ops = {
 
 /* This program's own cast. */
 const struct target_ops *const all_targets[] = {
-	&toy_ops, &still_ops, &linear_ops, &striped_ops, &error_ops, &zero_ops, NULL,
+	&toy_ops,
+	&still_ops,
+	&linear_ops,
+	&striped_ops,
+	&error_ops,
+	&zero_ops,
+	NULL,
 };
 
 const struct target_ops *target_find(const char *name)
@@ -226,8 +231,8 @@ static void req_done(struct bio *bio)
 	order[nr_order++] = (unsigned)(r - reqs);
 }
 
-static void send(unsigned i, struct bdev *dev, enum bio_op op, unsigned flags, sector_t sector,
-	uint32_t nr)
+static void send(
+	unsigned i, struct bdev *dev, enum bio_op op, unsigned flags, sector_t sector, uint32_t nr)
 {
 	struct req *r = &reqs[i];
 
@@ -500,8 +505,8 @@ static void test_held(void **state)
 	assert_int_equal(dev->stats[0].ios[BIO_READ], 6);
 }
 
-/* Large ones that were held come to a table with boundaries in them, a smaller device, a device that
- * is read-only. */
+/* Large ones that were held come to a table with boundaries in them, a smaller device, a device
+ * that is read-only. */
 static void test_held_and_judged_anew(void **state)
 {
 	struct bdev *dev;
@@ -538,8 +543,8 @@ static void test_held_and_judged_anew(void **state)
 	assert_true(mapped_info("m").read_only);
 }
 
-/* A request is cut in pieces; some are out when the device is suspended, the others are held and find
- * a table that cuts elsewhere. */
+/* A request is cut in pieces; some are out when the device is suspended, the others are held and
+ * find a table that cuts elsewhere. */
 static void test_pieces_over_a_change(void **state)
 {
 	for (unsigned jobs = 0; jobs < 2; jobs++) {
@@ -595,7 +600,8 @@ static void test_hooks(void **state)
 	toy.preresume_err = -EBADMSG;
 	assert_int_equal(mapped_resume("m"), -EBADMSG);
 	assert_string_equal(mapped_why(), "toy: preresume failed, error = -74");
-	assert_true(host_log_has("device-mapper: table: 253:0: toy: preresume failed, error = -74"));
+	assert_true(
+		host_log_has("device-mapper: table: 253:0: toy: preresume failed, error = -74"));
 	assert_string_equal(hooks(), "pPr");
 	assert_int_equal(toy.nr_dtr, 3);
 	assert_true(mapped_info("m").suspended);
@@ -865,11 +871,11 @@ static void test_immutable(void **state)
 	assert_int_equal(mapped_load("m", "0 8 still ram0"), 0);
 	assert_int_equal(mapped_load("m", "0 8 error"), 0);
 	assert_int_equal(mapped_load("m", "0 8 still ram0\n8 8 zero"), -EINVAL);
-	assert_string_equal(mapped_why(),
-		"table line 2: still: target type must appear alone in table");
+	assert_string_equal(
+		mapped_why(), "table line 2: still: target type must appear alone in table");
 	assert_int_equal(mapped_load("m", "0 8 zero\n8 8 still ram0"), -EINVAL);
-	assert_string_equal(mapped_why(),
-		"table line 2: singleton target type must appear alone in table");
+	assert_string_equal(
+		mapped_why(), "table line 2: singleton target type must appear alone in table");
 }
 
 int main(void)

@@ -4,9 +4,9 @@
  *
  * Each core keeps several requests out on blocks of its own and knows what every block must hold;
  * the disk is slow and answers in any order.  Meanwhile a fiber suspends the device (for 3 seconds
- * nothing may reach the disk), loads another layout of the same sectors and resumes; or resumes onto
- * a new table without suspending first.  In the end every block is read and must be as written last.
- * What a core submitted while the device was suspended must reach the disk in that order.
+ * nothing may reach the disk), loads another layout of the same sectors and resumes; or resumes
+ * onto a new table without suspending first.  In the end every block is read and must be as written
+ * last. What a core submitted while the device was suspended must reach the disk in that order.
  *
  * CAIRN_SOAK=1 in the environment: ten times the seeds.
  */
@@ -22,15 +22,15 @@
 #include "tests/host/mapped.h"
 #include "tests/host/ramdisk.h"
 
-#define CORES	   4
-#define DEPTH	   8		   /* requests a core has out */
-#define BLOCK	   16		   /* sectors */
-#define BLOCKS	   24		   /* of each core */
-#define SECTORS	   (CORES * BLOCKS * BLOCK) /* of the device */
-#define SPARE	   64		   /* behind it on the disk */
-#define ROUNDS	   20
-#define SEEDS	   40
-#define SUBMITTED  (CORES * DEPTH) /* at most, while suspended */
+#define CORES     4
+#define DEPTH     8                        /* requests a core has out */
+#define BLOCK     16                       /* sectors */
+#define BLOCKS    24                       /* of each core */
+#define SECTORS   (CORES * BLOCKS * BLOCK) /* of the device */
+#define SPARE     64                       /* behind it on the disk */
+#define ROUNDS    20
+#define SEEDS     40
+#define SUBMITTED (CORES * DEPTH) /* at most, while suspended */
 
 /* The same sectors each time, cut elsewhere. */
 static const char *const layouts[] = {
@@ -49,7 +49,7 @@ struct slot {
 	uint8_t *mem;
 	unsigned core, block;
 	uint32_t version; /* being written */
-	uint64_t nr;	  /* of all this core submitted */
+	uint64_t nr;      /* of all this core submitted */
 };
 
 static struct load {
@@ -98,8 +98,7 @@ static void verify(const uint8_t *mem, unsigned core, unsigned block, uint32_t v
 		const uint64_t *p = (const uint64_t *)(mem + i * SECTOR_SIZE);
 
 		for (unsigned k = 0; k < SECTOR_SIZE / 8; k++)
-			assert_int_equal(p[k],
-				version ? stamp(core, block, i, version) + k : 0);
+			assert_int_equal(p[k], version ? stamp(core, block, i, version) + k : 0);
 	}
 }
 
@@ -137,7 +136,9 @@ static void go_on(struct load *l, struct slot *s)
 	s->seg = (struct seg){ dma_addr(s->mem), BLOCK * SECTOR_SIZE };
 	s->bio = (struct bio){
 		.dev = dev,
-		.op = what < 10 ? BIO_WRITE : what < 15 ? BIO_READ : BIO_FLUSH,
+		.op = what < 10   ? BIO_WRITE
+		      : what < 15 ? BIO_READ
+				  : BIO_FLUSH,
 		.done = slot_done,
 	};
 	if (s->bio.op != BIO_FLUSH) {
@@ -278,8 +279,8 @@ static void begin(uint64_t seed)
 	l.fua = seed % 2;
 	rd = ramdisk_create("ram0", SECTORS + SPARE, &l);
 	ramdisk_delay(rd, 20 * NS_PER_US, 200 * NS_PER_US, seed);
-	assert_int_equal(mapped_create("under", "0 1000 linear ram0 0\n1000 536 linear ram0 1000"),
-		0);
+	assert_int_equal(
+		mapped_create("under", "0 1000 linear ram0 0\n1000 536 linear ram0 1000"), 0);
 	assert_int_equal(mapped_create("m", layouts[0]), 0);
 	dev = mapped_bdev("m");
 	assert_int_equal(dev->nr_sectors, SECTORS);

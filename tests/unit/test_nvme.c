@@ -14,7 +14,7 @@
 #include "tests/host/host.h"
 #include "tests/host/model_nvme.h"
 
-#define BAR_AT	   0x8000000000ull
+#define BAR_AT     0x8000000000ull
 #define LONGEST_NS (60 * NS_PER_S)
 #define IO_PAGES   160u
 
@@ -148,8 +148,12 @@ static struct io *io_new(enum bio_op op, sector_t sector, uint32_t nr)
 {
 	struct io *io = mem_alloc(&test_tag, sizeof(*io));
 
-	io->bio = (struct bio){ .dev = disk(), .op = (uint8_t)op, .sector = sector,
-		.nr_sectors = nr, .done = io_done, .owner = io };
+	io->bio = (struct bio){ .dev = disk(),
+		.op = (uint8_t)op,
+		.sector = sector,
+		.nr_sectors = nr,
+		.done = io_done,
+		.owner = io };
 	if (bio_has_data(&io->bio)) {
 		io->pages = page_alloc(&test_tag, 8);
 		io->bio.segs = io->segs;
@@ -383,10 +387,17 @@ static void test_lists(void **state)
 
 static void test_queues(void **state)
 {
-	static const struct { unsigned cores, grants, really, vectors, expect; } t[] = {
-		{ 1, 33, 33, 34, 1 }, { 4, 33, 33, 34, 4 }, { 4, 2, 2, 34, 2 }, { 4, 4, 3, 34, 3 },
+	static const struct {
+		unsigned cores, grants, really, vectors, expect;
+	} t[] = {
+		{ 1, 33, 33, 34, 1 },
+		{ 4, 33, 33, 34, 4 },
+		{ 4, 2, 2, 34, 2 },
+		{ 4, 4, 3, 34, 3 },
 		{ 4, 0, 1, 34, 1 }, /* it will not say */
-		{ 4, 33, 33, 3, 2 }, { 4, 33, 33, 1, 1 }, { 4, 33, 33, 0, 1 },
+		{ 4, 33, 33, 3, 2 },
+		{ 4, 33, 33, 1, 1 },
+		{ 4, 33, 33, 0, 1 },
 		{ 32, 33, 33, 34, 32 },
 	};
 	struct io *io[MAX_CORES];
@@ -608,7 +619,7 @@ static void check_shape(struct rng *r, enum bio_op op, bool gaps)
 		}
 		len = MIN(len, left);
 		if (page + DIV_ROUND_UP(off + len, PAGE_SIZE) > IO_PAGES ||
-		    io->bio.nr_segs == IO_PAGES) {
+			io->bio.nr_segs == IO_PAGES) {
 			nr -= left / SECTOR_SIZE;
 			break;
 		}
@@ -721,7 +732,8 @@ static void test_batching(void **state)
 	assert_int_equal(free_many(io, 100, 0), 100);
 	assert_int_equal(m.nr_sq_doorbells, 1);
 	assert_in_range(m.nr_cq_doorbells, 1, 2);
-	/* the doorbell was rung even though the loop had halted before, and the core is idle after */
+	/* the doorbell was rung even though the loop had halted before, and the core is idle after
+	 */
 	assert_int_equal(simple(BIO_READ, 0, 8), 0);
 	host_advance(5 * NS_PER_S);
 	assert_int_equal(host_next_due(), UINT64_MAX);
@@ -799,12 +811,21 @@ static void fail_next(unsigned status, unsigned nr)
 
 static void test_statuses(void **state)
 {
-	static const struct { unsigned status; int err; } t[] = {
-		{ NVME_SC_READ_ERROR, -ENODATA }, { NVME_SC_WRITE_FAULT, -ENODATA },
-		{ NVME_SC_GUARD, -EILSEQ }, { NVME_SC_LBA_RANGE, -EINVAL },
-		{ NVME_SC_CAPACITY, -ENOSPC }, { NVME_SC_WRITE_PROTECTED, -EROFS },
-		{ NVME_SC_READ_ONLY_RANGE, -EROFS }, { NVME_SC_INVALID_OPCODE, -EOPNOTSUPP },
-		{ NVME_SC_INVALID_NS, -ENODEV }, { NVME_SC_INVALID_FIELD, -EIO }, { 0x7ff, -EIO },
+	static const struct {
+		unsigned status;
+		int err;
+	} t[] = {
+		{ NVME_SC_READ_ERROR, -ENODATA },
+		{ NVME_SC_WRITE_FAULT, -ENODATA },
+		{ NVME_SC_GUARD, -EILSEQ },
+		{ NVME_SC_LBA_RANGE, -EINVAL },
+		{ NVME_SC_CAPACITY, -ENOSPC },
+		{ NVME_SC_WRITE_PROTECTED, -EROFS },
+		{ NVME_SC_READ_ONLY_RANGE, -EROFS },
+		{ NVME_SC_INVALID_OPCODE, -EOPNOTSUPP },
+		{ NVME_SC_INVALID_NS, -ENODEV },
+		{ NVME_SC_INVALID_FIELD, -EIO },
+		{ 0x7ff, -EIO },
 		{ 6, -EIO },
 	};
 	unsigned i;
@@ -1317,17 +1338,48 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(test_attach), T(test_limits), T(test_namespaces), T(test_lists), T(test_queues),
-		T(test_small_ring), T(test_irq_limit), T(test_stride), T(test_refused_registers),
-		T(test_small_bar), T(test_refused_start), T(test_refused_admin),
-		T(test_refused_stuck), T(test_junk), T(test_no_memory), T(test_shapes),
-		T(test_largest), T(test_operations), T(test_batching), T(test_backlog),
-		T(test_chains), T(test_statuses), T(test_not_ready), T(test_bad_completions),
-		T(test_bad_flood), T(test_abort), T(test_reset), T(test_reset_no_abort),
-		T(test_reset_all_cores), T(test_silent), T(test_slow), T(test_never_disabled),
-		T(test_slow_reset), T(test_comes_back_failed), T(test_fails), T(test_vanishes),
-		T(test_vanishes_in_reset), T(test_held), T(test_other_after_reset),
-		T(test_admin_silent_in_reset), T(test_shutdown), T(test_chaos),
+		T(test_attach),
+		T(test_limits),
+		T(test_namespaces),
+		T(test_lists),
+		T(test_queues),
+		T(test_small_ring),
+		T(test_irq_limit),
+		T(test_stride),
+		T(test_refused_registers),
+		T(test_small_bar),
+		T(test_refused_start),
+		T(test_refused_admin),
+		T(test_refused_stuck),
+		T(test_junk),
+		T(test_no_memory),
+		T(test_shapes),
+		T(test_largest),
+		T(test_operations),
+		T(test_batching),
+		T(test_backlog),
+		T(test_chains),
+		T(test_statuses),
+		T(test_not_ready),
+		T(test_bad_completions),
+		T(test_bad_flood),
+		T(test_abort),
+		T(test_reset),
+		T(test_reset_no_abort),
+		T(test_reset_all_cores),
+		T(test_silent),
+		T(test_slow),
+		T(test_never_disabled),
+		T(test_slow_reset),
+		T(test_comes_back_failed),
+		T(test_fails),
+		T(test_vanishes),
+		T(test_vanishes_in_reset),
+		T(test_held),
+		T(test_other_after_reset),
+		T(test_admin_silent_in_reset),
+		T(test_shutdown),
+		T(test_chaos),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

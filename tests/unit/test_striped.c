@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * test_striped - where each sector goes, for shapes that are powers of two and shapes that are not,
- * against a slow and plain model; discards cut stripe by stripe; flushes; what it prints, refuses and
- * says of errors.
+ * against a slow and plain model; discards cut stripe by stripe; flushes; what it prints, refuses
+ * and says of errors.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,8 +64,9 @@ static struct bdev *make(const struct shape *s)
 {
 	struct strbuf table = { 0 };
 
-	strbuf_printf(&table, "0 %llu striped %u %u", (unsigned long long)(s->rows * s->chunk * s->nr),
-		s->nr, s->chunk);
+	unsigned long long len = s->rows * s->chunk * s->nr;
+
+	strbuf_printf(&table, "0 %llu striped %u %u", len, s->nr, s->chunk);
 	for (unsigned i = 0; i < s->nr; i++) {
 		strbuf_printf(&table, " ram%u %u", i, s->start * (i + 1));
 		memset(rd[i]->data, 0, 4096 * 512);
@@ -153,8 +154,9 @@ static void test_ranges(void **state)
 			for (sector_t k = 0; k < dev->nr_sectors; k++) {
 				bool in = k >= first && k < first + len;
 
-				assert_int_equal(*where(s, k),
-					!in ? 0x11 : op == BIO_DISCARD ? 0xd5 : 0);
+				assert_int_equal(*where(s, k), !in                 ? 0x11
+							       : op == BIO_DISCARD ? 0xd5
+										   : 0);
 			}
 		}
 		assert_int_equal(mapped_remove("m"), 0);
@@ -165,7 +167,8 @@ static void test_flush_once_each(void **state)
 {
 	struct bdev *dev;
 
-	/* Two stripes on one disk, and the target twice: every disk is flushed once all the same. */
+	/* Two stripes on one disk, and the target twice: every disk is flushed once all the same.
+	 */
 	assert_int_equal(mapped_create("m", "0 48 striped 3 8 ram0 0 ram1 0 ram0 100\n"
 					    "48 16 striped 2 8 ram2 0 ram1 100\n"
 					    "64 8 linear ram3 0"),
@@ -194,8 +197,8 @@ static void test_health(void **state)
 
 	assert_int_equal(mapped_create("m", "0 48 striped 3 8 ram0 0 ram1 16 ram2 0"), 0);
 	dev = mapped_bdev("m");
-	str_printf(line, sizeof(line), "0 48 striped 3 8 1:%u 0 1:%u 16 1:%u 0\n", rd[0]->bdev.minor,
-		rd[1]->bdev.minor, rd[2]->bdev.minor);
+	str_printf(line, sizeof(line), "0 48 striped 3 8 1:%u 0 1:%u 16 1:%u 0\n",
+		rd[0]->bdev.minor, rd[1]->bdev.minor, rd[2]->bdev.minor);
 	assert_string_equal(mapped_table("m"), line);
 	str_printf(line, sizeof(line), "0 48 striped 3 1:%u 1:%u 1:%u 1 AAA\n", rd[0]->bdev.minor,
 		rd[1]->bdev.minor, rd[2]->bdev.minor);
@@ -242,8 +245,8 @@ static void test_refuses(void **state)
 		{ "0 16 striped 2 x ram0 0 ram1 0", "striped: Invalid chunk_size", -EINVAL },
 		{ "0 9 striped 2 8 ram0 0 ram1 0",
 			"striped: Target length not divisible by number of stripes", -EINVAL },
-		{ "0 17 striped 1 8 ram0 0",
-			"striped: Target length not divisible by chunk size", -EINVAL },
+		{ "0 17 striped 1 8 ram0 0", "striped: Target length not divisible by chunk size",
+			-EINVAL },
 		{ "0 16 striped 2 8 ram0 0", "striped: Not enough destinations specified",
 			-EINVAL },
 		{ "0 16 striped 2 8 ram0 0 ram1 0 ram2",

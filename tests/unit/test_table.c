@@ -163,8 +163,8 @@ static void test_huge(void **state)
 		struct ramdisk *rd = i % 2 ? b : a;
 
 		memset(page, (int)i, 512);
-		assert_int_equal(mapped_rw(mapped_bdev("m"), BIO_WRITE, 0, i * 3 + i % 3, 1, page),
-			0);
+		assert_int_equal(
+			mapped_rw(mapped_bdev("m"), BIO_WRITE, 0, i * 3 + i % 3, 1, page), 0);
 		assert_int_equal(rd->data[(i % 997 + i % 3) * 512], (uint8_t)i);
 	}
 	free(text);
@@ -175,8 +175,8 @@ static void test_huge(void **state)
 static void random_text(struct rng *rng, struct strbuf *text)
 {
 	static const char *const bits[] = { "zero", "error", "linear ram0 7", "linear 253:0 0",
-		"striped 2 8 ram0 0 ram1 16", "striped 1 4 ram1 5", "linear /dev/ram1 9990", "zero 1",
-		"error some words", "striped 3 8 ram0 0", "linear ram0", "nobody", "" };
+		"striped 2 8 ram0 0 ram1 16", "striped 1 4 ram1 5", "linear /dev/ram1 9990",
+		"zero 1", "error some words", "striped 3 8 ram0 0", "linear ram0", "nobody", "" };
 	static const char odd[] = "0123456789 \t\n\\#:-x\r/";
 	unsigned at = 0;
 
