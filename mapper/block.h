@@ -248,10 +248,11 @@ int bdev_register(struct bdev *dev);
 /* The device must not be open and have no bio in flight.  -EBUSY if it is open or has partitions.
  * A device that is not registered is left alone: 0. */
 int bdev_unregister(struct bdev *dev);
-/* To be called after the limits of a registered device without ops->piece were changed, while no
- * bio is on its way to it.  Devices with ops->piece need not, but are quicker when they do: until
- * then their reads and writes all go the long way.  Theirs may change under bios that other cores
- * submit at the moment; ops->piece is what cuts then, and the devices beneath for themselves. */
+/* To be called after limits, size or read_only of a registered device without ops->piece were
+ * changed, while no bio is on its way to it.  Devices with ops->piece need not, but are quicker
+ * when they do: until then their reads and writes all go the long way.  Theirs may change under
+ * bios that other cores submit at the moment; ops->piece is what cuts then, and the devices beneath
+ * for themselves. */
 void bdev_limits_changed(struct bdev *dev);
 
 /* By "/dev/x", "x", "/dev/mapper/NAME", "major:minor", "/dev/disk/by-serial/S" (disks) or

@@ -138,6 +138,7 @@ static void test_devices(void **state)
 	assert_int_equal(bdev_err("ram0"), -ENXIO);
 	rd->bdev.gone = false;
 	rd->bdev.read_only = true;
+	bdev_limits_changed(&rd->bdev);
 	assert_int_equal(bdev_err("ram0"), -EACCES);
 	t->read_only = true;
 	assert_int_equal(bdev_claim(&rd->bdev, &other), 0);
@@ -152,6 +153,7 @@ static void test_devices(void **state)
 	assert_int_equal(t->nr_deps, 1);
 	assert_ptr_equal(t->deps[0], &rd->bdev);
 	rd->bdev.read_only = false;
+	bdev_limits_changed(&rd->bdev);
 }
 
 static void test_ranges(void **state)

@@ -218,6 +218,7 @@ static void read_only_and_gone(void **state)
 
 	rd = ramdisk_create("disk", 64, NULL);
 	rd->bdev.read_only = true;
+	bdev_limits_changed(&rd->bdev);
 	for (unsigned op = 0; op < BIO_NR_OPS; op++) {
 		submit_inside(bio_make(&bio, &rd->bdev, (enum bio_op)op));
 		host_run();

@@ -685,6 +685,7 @@ static void partitions_are_within_themselves(void **state)
 	disk("vda", 512, 1000);
 	mbr_entry(0, 0, 0x83, 100, 10);
 	rd->bdev.read_only = true;
+	bdev_limits_changed(&rd->bdev);
 	assert_int_equal(scan(), 1);
 	dev = part("vda1", 100, 10);
 	bio.dev = dev;
@@ -694,6 +695,7 @@ static void partitions_are_within_themselves(void **state)
 	host_run();
 	assert_int_equal(bio.status, -EROFS);
 	rd->bdev.read_only = false;
+	bdev_limits_changed(&rd->bdev);
 	assert_int_equal(scan(), 1);
 	dev = part("vda1", 100, 10);
 	memset(page, 0x3c, sizeof(page));
