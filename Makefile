@@ -14,9 +14,9 @@ all: $(B)/cairn.elf
 
 # ---- what there is ----
 KERNEL_DIRS := boot kernel kernel/lib kernel/x86 kernel/crypto drivers drivers/pci drivers/virtio \
-	       drivers/nvme mapper mapper/formats targets shell
+	       drivers/nvme mapper mapper/formats targets net exports exports/scsi exports/iscsi shell
 HOST_DIRS   := kernel/lib kernel/crypto drivers drivers/pci drivers/virtio drivers/nvme mapper \
-	       mapper/formats targets shell tests/host
+	       mapper/formats targets exports exports/scsi exports/iscsi shell tests/host
 # The only files of those folders that know the machine itself.
 HOST_SKIP   := drivers/pci/pci_access.c
 
