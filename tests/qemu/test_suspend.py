@@ -81,7 +81,7 @@ def test_twenty_times_under_load(boot, folder, kind):
         vm.ok("dmsetup resume m")
     # Each load checked what it read, through layouts that changed under it.
     said = vm.ok("wait", timeout=300)
-    assert said.count("verify: ok") == CORES
+    assert said.count("verify: ok") >= CORES      # and those that ended during the last round
     assert not loads.cores()
     print(f"{rounds} rounds, {loads.nr} loads of {loads.count} requests")
 
