@@ -89,8 +89,8 @@ def build(folder, kind, work="", modules=("virtio_pci", "virtio_blk", "dm_mod"),
     for d in ("bin", "dev", "proc", "sys", "modules"):
         os.makedirs(os.path.join(root, d))
     subprocess.run(["cp", "/bin/busybox", os.path.join(root, "bin/busybox")], check=True)
-    for applet in ("sh", "mount", "insmod", "sleep", "cat", "echo", "poweroff", "dmesg",
-                   "grep"):
+    for applet in ("sh", "mount", "umount", "insmod", "sleep", "cat", "echo", "poweroff", "dmesg",
+                   "grep", "mkdir", "ln", "ip", "ls", "dd", "sha256sum", "mknod", "sync"):
         os.symlink("busybox", os.path.join(root, "bin", applet))
     subprocess.run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s",
                     "-o", os.path.join(root, "bin/peer"), os.path.join(HERE, "peer.c")],

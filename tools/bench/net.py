@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""net - Cairn's iSCSI target beside Linux's (LIO), counted in one run.
+
+Each serves a linear device over a null-co virtio-blk disk on a tap with vnet_hdr, in a network
+namespace made for this and gone with it; the client is QEMU's own initiator (qemu-img bench) on the
+host's side of the tap.  Two runs of different counts are differenced, so that login and set-up
+cancel.  Measured per I/O: guest instructions, the server process's CPU time, I/Os a second; and
+instructions a second while a session is open and nothing is asked.
+
+Prints the figures, ratios and bars; exits 1 when a bar is missed, 2 when it cannot run here.
+"""
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(TOP, "tools", "plugin"))
+sys.path.insert(0, HERE)
+import bench         # noqa: E402
+import counters      # noqa: E402
+import linux_guest   # noqa: E402
+
+SERVER, CLIENT = "10.99.0.2", "10.99.0.1"
+IQN = "iqn.2026-11.org.cairn:bench"
+URL = f"iscsi://{SERVER}:3260/{IQN}/0"
+SECTORS = bench.DISK_MIB << 11
+TICK = os.sysconf("SC_CLK_TCK")
+
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "dm_mod", "configfs", "target_core_mod",
+           "target_core_iblock", "iscsi_target_mod")
+LIO = f"""ip link set lo up
+ip addr add {SERVER}/24 dev eth0
+ip link set eth0 up
+peer linear l /dev/vda
+mount -t configfs c /sys/kernel/config
+T=/sys/kernel/config/target
+mkdir -p $T/core/iblock_0/d0
+echo udev_path=/dev/dm-0 >$T/core/iblock_0/d0/control
+echo 1 >$T/core/iblock_0/d0/enable
+I=$T/iscsi/{IQN}/tpgt_1
+mkdir -p $I/np/0.0.0.0:3260 $I/lun/lun_0
+ln -s $T/core/iblock_0/d0 $I/lun/lun_0/port
+echo 0 >$I/attrib/authentication
+echo 1 >$I/attrib/generate_node_acls
+echo 0 >$I/attrib/demo_mode_write_protect
+echo 128 >$I/attrib/default_cmdsn_depth
+echo 1 >$I/enable
+echo peer: ready
+while :; do sleep 1000; done
+"""
+# label, bytes, depth, sequential, the two counts
+LOADS = [("4 KiB read QD 32", 4096, 32, False, (2000, 6000)),
+         ("128 KiB read QD 8", 131072, 8, True, (200, 600))]
+
+
+def sh(line):
+    p = subprocess.run(line, shell=True, capture_output=True, text=True)
+    if p.returncode:
+        raise SystemExit(f"net: {line}: {p.stderr}{p.stdout}")
+    return p.stdout
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        words = f.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / TICK
+
+
+def nic():
+    return ["-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off",
+            "-device", "virtio-net-pci,netdev=n0"]
+
+
+def start_cairn(folder, so):
+    g = bench.Guest(folder, so, "cairn-net", ["-kernel", bench.KERNEL, *bench.disk(), *nic()])
+    g.wait(rb"cairn# ", 120)
+    for line in (f"ip addr add {SERVER}/24 dev eth0",
+                 f'dmsetup create l --table "0 {SECTORS} linear /dev/vda 0"',
+                 f"export create iscsi {IQN} /dev/mapper/l --noauth"):
+        g.type(line)
+        said = g.wait(rb"\n[^\n]*cairn# ", 30)
+        if "error: " in said:
+            raise SystemExit("net: " + said)
+    return g
+
+
+def start_linux(folder, so):
+    cpio = linux_guest.build(folder, "load", LIO, MODULES)
+    g = bench.Guest(folder, so, "linux-net", ["-kernel", linux_guest.kernel(), "-initrd", cpio,
+                                              "-append", linux_guest.APPEND, *bench.disk(),
+                                              *nic()])
+    g.wait(rb"peer: ready", 300)
+    return g
+
+
+def one(g, size, depth, sequential, count):
+    """(instructions, CPU seconds, seconds) of one client run."""
+    step = size if sequential else (1 << 20) + size
+    a, cpu = g.counts().now().total, cpu_seconds(g.proc.pid)
+    said = sh(f"qemu-img bench -f raw -t none -c {count} -d {depth} -s {size} -S {step} {URL}")
+    seconds = float(re.search(r"completed in ([0-9.]+) seconds", said).group(1))
+    return g.counts().now().total - a, cpu_seconds(g.proc.pid) - cpu, seconds
+
+
+def measure(g, runs):
+    got = {}
+    for label, size, depth, sequential, (few, many) in LOADS:
+        rows = []
+        for _ in range(runs):
+            a, b = (one(g, size, depth, sequential, n) for n in (few, many))
+            n = many - few
+            rows.append(((b[0] - a[0]) / n, (b[1] - a[1]) / n * 1e6, n / max(b[2] - a[2], 1e-6)))
+        got[label] = [statistics.median(r[i] for r in rows) for i in range(3)]
+    # A session that does nothing.
+    p = subprocess.Popen(["qemu-io", "-f", "raw", URL], stdin=subprocess.PIPE,
+                         stdout=subprocess.DEVNULL)
+    time.sleep(1)
+    a = g.counts().now().total
+    time.sleep(4)
+    got["idle"] = [(g.counts().now().total - a) / 4, 0, 0]
+    p.communicate(b"quit\n")
+    return got
+
+
+def in_namespace(args):
+    """Again in a network namespace of its own; as somebody else than root in a user namespace."""
+    flags = ["-n"] if os.getuid() == 0 else ["-r", "-n"]
+    return subprocess.run(["unshare", *flags, sys.executable, os.path.abspath(__file__),
+                           "--inside", *args]).returncode
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ap.add_argument("--runs", type=int, default=3, help="the median of so many")
+    ap.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    x = ap.parse_args()
+    if not x.inside:
+        if not os.path.exists("/dev/net/tun"):
+            print("net: no /dev/net/tun here")
+            return 2
+        return in_namespace(["--runs", str(x.runs)])
+    start = time.monotonic()
+    sh("ip link set lo up && ip tuntap add tap0 mode tap vnet_hdr && "
+       f"ip addr add {CLIENT}/24 dev tap0 && ip link set tap0 up")
+    with tempfile.TemporaryDirectory(prefix="cairn-net.") as folder:
+        so = counters.build(os.path.join(bench.BUILD, "plugin"))
+        got = {}
+        for name, begin in (("Linux", start_linux), ("Cairn", start_cairn)):
+            g = begin(folder, so)
+            try:
+                got[name] = measure(g, x.runs)
+            finally:
+                g.end()
+    print(f"iSCSI, linear over null, medians of {x.runs}, {time.monotonic() - start:.0f} s")
+    missed = 0
+    for label in got["Linux"]:
+        li, ca = got["Linux"][label], got["Cairn"][label]
+        if label == "idle":
+            print(f"  idle with a session: {li[0]:12.0f} and {ca[0]:10.0f} instructions a second")
+            checks = [("idle", ca[0] / li[0], 0.10, False)]
+        else:
+            print(f"  {label:18} Linux {li[0]:8.0f} instr {li[1]:6.1f} us {li[2]:7.0f} IOPS   "
+                  f"Cairn {ca[0]:7.0f} instr {ca[1]:5.1f} us {ca[2]:7.0f} IOPS")
+            checks = [("instructions", ca[0] / li[0], 0.10 if label[0] == "4" else 0.12, False)]
+            if label[0] == "4":
+                checks += [("server CPU", ca[1] / li[1], 0.15, False),
+                           ("IOPS", ca[2] / li[2], 8, True)]
+        for what, ratio, bar, least in checks:
+            good = ratio >= bar if least else ratio <= bar
+            missed += not good
+            print(f"    {what:13} ratio {ratio:.4f}   bar {bar:.2f}   "
+                  f"{'met' if good else 'MISSED'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
