@@ -26,10 +26,12 @@ UNIT_SRC   := $(sort $(wildcard tests/unit/test_*.c))
 
 # Third-party sources (tools/fetch-deps puts them under .deps) and their flags.
 THIRD_SRC    :=
+KERNEL_THIRD_SRC :=
 THIRD_CFLAGS :=
 THIRD_FREESTANDING_CFLAGS :=
 -include kernel/crypto/third.mk
 -include drivers/virtio/virtio.mk
+-include net/net.mk
 
 # ---- flags ----
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla \
@@ -50,7 +52,7 @@ VERSION     := $(shell git describe --always --dirty 2>/dev/null || echo unknown
 
 # ---- the kernel ----
 KOBJ := $(patsubst %,$(B)/kernel/%.o,$(KERNEL_SRC))
-TOBJ := $(patsubst %,$(B)/kernel/%.o,$(THIRD_SRC))
+TOBJ := $(patsubst %,$(B)/kernel/%.o,$(THIRD_SRC) $(KERNEL_THIRD_SRC))
 
 $(B)/kernel/%.c.o: %.c Makefile
 	$(Q)mkdir -p $(@D)

@@ -13,6 +13,7 @@
 #include "kernel/api/string.h"
 #include "kernel/boot_info.h"
 #include "mapper/control.h"
+#include "net/net.h"
 #include "shell/shell.h"
 
 #define CONFIG_MAX (1u << 20)
@@ -118,6 +119,8 @@ void init_main(void *arg)
 		panic("no memory for the mapper");
 	find_buses();
 	drivers_attach();
+	if (net_init())
+		log_err("net: no memory for all interfaces");
 	while ((c = console_next(c))) {
 		c->write(c, hello, sizeof(hello) - 1);
 		c->write(c, machine_version(), strlen(machine_version()));

@@ -27,6 +27,9 @@ void net_ref_put(struct net_ref *r);
  * calls it. */
 struct net_pin {
 	void (*done)(struct net_pin *pin);
+	/* net/'s */
+	struct net_pin *next;
+	uint64_t end;
 };
 
 struct net_conn_ops {
@@ -47,8 +50,8 @@ void net_unlisten(struct net_listener *l);
 void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx);
 
 /* All of it or nothing: 0, -EAGAIN (no room; writable() will come), -ENOTCONN.  pin NULL: p is
- * copied (for headers: at most NET_COPY_MAX bytes). */
-#define NET_COPY_MAX 8192
+ * copied (for headers).  n is 1..NET_SEND_MAX. */
+#define NET_SEND_MAX 32768
 int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin);
 size_t net_room(const struct net_conn *c); /* bytes that surely fit now */
 /* Lets what was given so far leave without waiting for the end of the turn. */

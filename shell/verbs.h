@@ -6,7 +6,7 @@
 #include "shell/shell.h"
 
 extern const struct verb blk_verb, dmesg_verb, dmsetup_verb, echo_verb, export_verb, help_verb,
-	jobs_verb, kill_verb, lsblk_verb, mem_verb, poweroff_verb, reboot_verb, sleep_verb,
-	uname_verb, uptime_verb, version_verb, wait_verb;
+	ip_verb, ping_verb, jobs_verb, kill_verb, lsblk_verb, mem_verb, poweroff_verb, reboot_verb,
+	sleep_verb, uname_verb, uptime_verb, version_verb, wait_verb;
 
 #endif

@@ -41,7 +41,10 @@
 #define EOVERFLOW    75
 #define EILSEQ       84
 #define EOPNOTSUPP   95
+#define ECONNRESET   104
+#define ENOTCONN     107
 #define ETIMEDOUT    110
+#define EHOSTUNREACH 113
 #define ECANCELED    125
 #endif
 

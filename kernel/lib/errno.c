@@ -40,7 +40,10 @@ static const struct {
 	{ EOVERFLOW, "Value too large for defined data type" },
 	{ EILSEQ, "Invalid or incomplete multibyte or wide character" },
 	{ EOPNOTSUPP, "Operation not supported" },
+	{ ECONNRESET, "Connection reset by peer" },
+	{ ENOTCONN, "Transport endpoint is not connected" },
 	{ ETIMEDOUT, "Connection timed out" },
+	{ EHOSTUNREACH, "No route to host" },
 	{ ECANCELED, "Operation canceled" },
 };
 

@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* stdio - lwIP includes it and uses nothing of it here. */
