@@ -102,6 +102,11 @@ static void pin_release(struct net_pin *pin)
 	zombies_tail = &pin->next;
 }
 
+void net_linger(struct net_pin *pin)
+{
+	pin_release(pin);
+}
+
 static void pins_release(struct net_conn *c, bool all)
 {
 	struct net_pin *pin;
@@ -360,7 +365,7 @@ int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin)
 		return -EAGAIN;
 	}
 	c->given += n;
-	if (pin) {
+	if (pin && pin != NET_KEEP) {
 		pin->end = c->given;
 		pin->next = NULL;
 		*c->pins_tail = pin;

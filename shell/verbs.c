@@ -6,6 +6,7 @@ const struct verb *const all_verbs[] = {
 	&help_verb,
 	&lsblk_verb,
 	&dmsetup_verb,
+	&export_verb,
 	&ip_verb,
 	&ping_verb,
 	&blk_verb,

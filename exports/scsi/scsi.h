@@ -17,7 +17,7 @@
 
 #define SCSI_LUNS_MAX  256
 #define SCSI_SENSE_MAX 32
-#define SCSI_XFER_MAX  (4u << 20) /* bytes one command may move; VPD B0 says so */
+#define SCSI_XFER_MAX  (1u << 20) /* bytes one command may move; VPD B0 says so */
 
 enum scsi_status {
 	SCSI_GOOD = 0x00,
@@ -127,6 +127,8 @@ void scsi_lun_text(uint16_t lun, uint8_t field[8]); /* the 8 bytes of a LUN */
  */
 bool scsi_begin(struct scsi_cmd *c);
 void scsi_run(struct scsi_cmd *c);
+/* Instead of scsi_run(), for a command that was begun and will not be carried out. */
+void scsi_drop(struct scsi_cmd *c);
 /* Ends a command with CHECK CONDITION and this sense, without done(). */
 void scsi_fail(struct scsi_cmd *c, enum scsi_sense sense);
 /* To be told to every nexus when something happened to a unit. */

@@ -18,6 +18,20 @@ void sha256_init(struct sha256 *s);
 void sha256_update(struct sha256 *s, const void *p, size_t n);
 void sha256_final(struct sha256 *s, uint8_t digest[SHA256_SIZE]);
 
+#define MD5_SIZE 16
+
+/* The digest of up to three pieces one after the other; for CHAP. */
+void md5_of(const void *const p[], const size_t n[], unsigned nr, uint8_t digest[MD5_SIZE]);
+
+/* Bytes nobody can guess: a hash over the processor's random numbers where it has them and the
+ * jitter of its clock; any core. */
+void random_bytes(void *p, size_t n);
+/* In a time that does not depend on what they hold. */
+bool same_bytes(const void *a, const void *b, size_t n);
+
+/* CRC-32C as in iSCSI digests, inverted at both ends; crc = 0 to begin, or the result so far. */
+uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+
 /* CRC-32 as in Ethernet and GPT (reflected, init and final xor all ones); crc = 0 to begin, or the
  * result so far to go on. */
 uint32_t crc32(uint32_t crc, const void *p, size_t n);

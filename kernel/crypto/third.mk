@@ -5,7 +5,7 @@
 CRYPTO_CFLAGS := -I. -I.deps/mbedtls/include -I.deps/isal/include \
 		 '-DMBEDTLS_CONFIG_FILE=<kernel/crypto/mbedtls_config.h>'
 
-THIRD_SRC += .deps/mbedtls/library/sha256.c .deps/isal/crc/crc_base.c
+THIRD_SRC += .deps/mbedtls/library/sha256.c .deps/mbedtls/library/md5.c .deps/isal/crc/crc_base.c
 THIRD_CFLAGS += $(CRYPTO_CFLAGS)
 THIRD_FREESTANDING_CFLAGS += -nostdinc -Ikernel/crypto/shim \
 			     -isystem $(shell $(CC) -print-file-name=include)

@@ -53,14 +53,14 @@ def test_tools(boot, folder):
                       nvme(make_disk(folder + "/b", 4 * MIB, seed=2), serial="second")])
     s.vm.table("l", "0 16384 linear /dev/vda 0")
     s.vm.ok(f"export create iscsi {IQN} /dev/mapper/l /dev/nvme0n1,lun=5 --noauth")
-    said = tool("iscsi-ls", "-s", f"iscsi://127.0.0.1:{s.port}")
-    assert f"Target:{IQN}" in said
-    assert "Lun:0" in said and "Lun:5" in said
+    # The address is the one we were reached at, which here is behind QEMU's network.
+    said = tool("iscsi-ls", f"iscsi://127.0.0.1:{s.port}")
+    assert f"Target:{IQN} Portal:{ADDRESS}:3260,1" in said
     said = tool("iscsi-inq", s.url())
     assert "CAIRN" in said
-    serials = [tool("iscsi-inq", "-e", "1", "-c", "0x80", s.url(lun=n)) for n in (0, 5)]
+    serials = [tool("iscsi-inq", "-e", "1", "-c", "128", s.url(lun=n)) for n in (0, 5)]
     assert serials[0] != serials[1]
-    for page in ("0x00", "0x83", "0xb0", "0xb1", "0xb2"):
+    for page in ("0", "131", "176", "177", "178"):
         tool("iscsi-inq", "-e", "1", "-c", page, s.url())
     said = tool("iscsi-readcapacity16", s.url())
     assert re.search(r"Block size: *512|BlockSize:512|512", said)
@@ -128,7 +128,7 @@ def test_read_only_and_4096(boot, folder):
     s.vm.ok(f"export create iscsi {IQN} /dev/nvme0n1,ro --noauth")
     assert "4096" in tool("iscsi-readcapacity16", s.url())
     out = tool("qemu-io", "-f", "raw", "-c", "write -P 1 0 4096", s.url(), ok=False)
-    assert "error" in out.lower() or "read-only" in out.lower() or "failed" in out.lower()
+    assert "write protected" in out.lower()
     tool("qemu-img", "convert", "-f", "raw", "-O", "raw", s.url(), folder + "/copy")
     with open(folder + "/copy", "rb") as f:
         assert f.read() == pattern(4, 4 * MIB)
