@@ -287,6 +287,8 @@ struct net_listener *net_listen(
 	struct net_listener *l = mem_alloc(&conn_tag, sizeof(*l));
 	struct tcp_pcb *pcb = l ? tcp_new_ip_type(IPADDR_TYPE_ANY) : NULL, *listening = NULL;
 
+	if (pcb)
+		ip_set_option(pcb, SOF_REUSEADDR);
 	if (pcb && tcp_bind(pcb, IP_ANY_TYPE, port) == ERR_OK)
 		listening = tcp_listen(pcb);
 	if (!listening) {

@@ -65,6 +65,7 @@ struct task {
 	struct out out;
 	struct conn *c;
 	enum task_state state;
+	bool ended; /* by scsi_begin() */
 	bool aborted, spare, read, write, final_seen, small;
 	uint32_t itt, edtl, ttt, data_sn, r2t_sn;
 	uint8_t lun[8];

@@ -235,7 +235,6 @@ static void task_begin(struct task *t)
 
 static void task_fail(struct task *t, enum scsi_sense sense)
 {
-	scsi_drop(&t->cmd);
 	scsi_fail(&t->cmd, sense);
 	task_respond(t);
 }
@@ -301,7 +300,8 @@ void task_command(struct conn *c)
 	t->cmd.owner = t;
 	c->sink_task = t;
 	t->expected = t->room = 0;
-	if (!scsi_begin(&t->cmd) || h[4])
+	t->ended = !scsi_begin(&t->cmd);
+	if (t->ended || h[4])
 		return; /* the data of the PDU are dropped, then comes the answer */
 	if (t->cmd.dir == SCSI_IN)
 		t->expected = t->read ? MIN(t->edtl, t->cmd.bytes) : 0;
@@ -334,7 +334,7 @@ static void command_sunk(struct conn *c, struct task *t)
 		task_fail(t, SCSI_INVALID_FIELD_IN_CDB); /* no AHS means anything to us */
 		return;
 	}
-	if (t->cmd.status != SCSI_GOOD) {
+	if (t->ended) {
 		task_respond(t);
 		return;
 	}
@@ -610,7 +610,6 @@ static bool task_abort(struct task *t)
 	if (t->state == TASK_STARVED && list_linked(&t->node))
 		list_del(&t->node);
 	if (t->state == TASK_STARVED || t->state == TASK_DATA) {
-		scsi_drop(&t->cmd);
 		task_free(t);
 	}
 	/* What is being sent is as good as answered. */

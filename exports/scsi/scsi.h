@@ -9,6 +9,9 @@
  *	              the transport gets memory for them, and for SCSI_OUT the data
  *	scsi_run()    carries it out; done() comes exactly once, perhaps before it returns
  * A read's data lands in the transport's pages by DMA and is not touched here.
+ *
+ * A command that began and is not run holds nothing and may be forgotten; one that runs cannot be
+ * called back.
  */
 #ifndef EXPORTS_SCSI_SCSI_H
 #define EXPORTS_SCSI_SCSI_H
@@ -31,6 +34,7 @@ enum scsi_status {
 /* Sense key << 16 | ASC << 8 | ASCQ */
 enum scsi_sense {
 	SCSI_SENSE_NONE = 0,
+	SCSI_NOT_READY = 0x020400, /* cause not reportable: a device without a block */
 	SCSI_MEDIUM_READ_ERROR = 0x031100,
 	SCSI_MEDIUM_WRITE_ERROR = 0x030c00,
 	SCSI_HARDWARE_FAILURE = 0x044400,
@@ -40,6 +44,7 @@ enum scsi_sense {
 	SCSI_NO_SUCH_LUN = 0x052500,
 	SCSI_INVALID_PARAMETER_LIST = 0x052600,
 	SCSI_PARAMETER_LIST_LENGTH = 0x051a00,
+	SCSI_SAVING_NOT_SUPPORTED = 0x053900,
 	SCSI_POWER_ON = 0x062900,
 	SCSI_LUN_DATA_CHANGED = 0x063f0e,
 	SCSI_CAPACITY_CHANGED = 0x062a09,
@@ -127,8 +132,6 @@ void scsi_lun_text(uint16_t lun, uint8_t field[8]); /* the 8 bytes of a LUN */
  */
 bool scsi_begin(struct scsi_cmd *c);
 void scsi_run(struct scsi_cmd *c);
-/* Instead of scsi_run(), for a command that was begun and will not be carried out. */
-void scsi_drop(struct scsi_cmd *c);
 /* Ends a command with CHECK CONDITION and this sense, without done(). */
 void scsi_fail(struct scsi_cmd *c, enum scsi_sense sense);
 /* To be told to every nexus when something happened to a unit. */

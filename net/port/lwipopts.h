@@ -12,10 +12,11 @@
 #define NO_SYS                         1
 #define LWIP_TIMERS                    1
 #define SYS_LIGHTWEIGHT_PROT           0
+#define SO_REUSE                       1 /* listening again while old connections fade */
 #define LWIP_SOCKET                    0
 #define LWIP_NETCONN                   0
 #define LWIP_STATS                     0
-#define LWIP_NETIF_STATUS_CALLBACK 1
+#define LWIP_NETIF_STATUS_CALLBACK     1
 #define LWIP_NETIF_HOSTNAME            1
 #define LWIP_NETIF_EXT_STATUS_CALLBACK 0
 #define LWIP_SINGLE_NETIF              0
@@ -56,24 +57,24 @@
 #define LWIP_DNS                 0
 #define LWIP_IGMP                0
 
-#define LWIP_TCP                   1
-#define TCP_MSS                    61440
-#define TCP_WND                    (256 * 1024)
-#define LWIP_WND_SCALE             1
-#define TCP_RCV_SCALE              3
-#define TCP_SND_BUF                (512 * 1024)
-#define TCP_SND_QUEUELEN           768
+#define LWIP_TCP                       1
+#define TCP_MSS                        61440
+#define TCP_WND                        (256 * 1024)
+#define LWIP_WND_SCALE                 1
+#define TCP_RCV_SCALE                  3
+#define TCP_SND_BUF                    (512 * 1024)
+#define TCP_SND_QUEUELEN               768
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* of sockets, and of segments as the wire has them */
-#define TCP_SNDLOWAT 4096
-#define TCP_SNDQUEUELOWAT 64
-#define TCP_OVERSIZE               1024
-#define TCP_QUEUE_OOSEQ            1
-#define TCP_OOSEQ_MAX_BYTES        (256 * 1024)
-#define TCP_LISTEN_BACKLOG         1
-#define TCP_DEFAULT_LISTEN_BACKLOG 16
-#define LWIP_TCP_KEEPALIVE         1
-#define LWIP_TCP_TIMESTAMPS        0
-#define LWIP_TCP_SACK_OUT          1
+#define TCP_SNDLOWAT                   4096
+#define TCP_SNDQUEUELOWAT              64
+#define TCP_OVERSIZE                   1024
+#define TCP_QUEUE_OOSEQ                1
+#define TCP_OOSEQ_MAX_BYTES            (256 * 1024)
+#define TCP_LISTEN_BACKLOG             1
+#define TCP_DEFAULT_LISTEN_BACKLOG     16
+#define LWIP_TCP_KEEPALIVE             1
+#define LWIP_TCP_TIMESTAMPS            0
+#define LWIP_TCP_SACK_OUT              1
 
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1
 #define CHECKSUM_GEN_IP              1
