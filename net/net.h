@@ -52,12 +52,12 @@ void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx)
 /* All of it or nothing: 0, -EAGAIN (no room; writable() will come), -ENOTCONN.  pin NULL: p is
  * copied (for headers).  n is 1..NET_SEND_MAX. */
 #define NET_SEND_MAX 32768
-/* In the place of a pin: not copied either, and a later pin on the same connection, or net_linger(),
- * says when it may change. */
+/* In the place of a pin: not copied either, and a later pin on the same connection, or
+ * net_linger(), says when it may change. */
 #define NET_KEEP ((struct net_pin *)1)
 int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin);
-/* done() as soon as no NIC has anything any more of what was sent before, on whatever connection: for
- * memory whose connection is gone. */
+/* done() as soon as no NIC has anything any more of what was sent before, on whatever connection:
+ * for memory whose connection is gone. */
 void net_linger(struct net_pin *pin);
 size_t net_room(const struct net_conn *c); /* bytes that surely fit now */
 /* Lets what was given so far leave without waiting for the end of the turn. */

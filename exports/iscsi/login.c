@@ -425,8 +425,8 @@ static int security_stage(struct conn *c, struct keys *k)
 	if (!methods)
 		return key_value(c, "CHAP_A") || key_value(c, "CHAP_R") ? LOGIN_AUTH : LOGIN_OK;
 	chap = listed(methods, "CHAP");
-	/* In discovery a name and a secret show what they open. */
-	if (must_authenticate(c) || (c->discovery && chap && !listed(methods, "None"))) {
+	/* In discovery a name and a secret show what they open; who has none offers no CHAP. */
+	if (must_authenticate(c) || (c->discovery && chap)) {
 		if (!chap)
 			return LOGIN_AUTH;
 		answer(k, "AuthMethod", "CHAP");

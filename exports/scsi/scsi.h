@@ -20,7 +20,7 @@
 
 #define SCSI_LUNS_MAX  256
 #define SCSI_SENSE_MAX 32
-#define SCSI_XFER_MAX  (1u << 20) /* bytes one command may move; VPD B0 says so */
+#define SCSI_XFER_MAX  (4u << 20) /* bytes one command may move; VPD B0 says so */
 
 enum scsi_status {
 	SCSI_GOOD = 0x00,

@@ -16,6 +16,7 @@
 #define LIST_MAX     (64u << 10)
 #define LIST_HEAD    8
 #define DESC         16
+#define UNMAP_BLOCKS (1u << 20) /* more than that in one command nobody expects */
 
 /* Of WRITE SAME's byte 1. */
 #define PROTECT 0xe0
@@ -32,7 +33,7 @@ uint32_t scsi_unmap_max(const struct scsi_unit *u)
 {
 	uint64_t most = MIN(u->dev->limits.max_discard_sectors, UNMAP_BYTES >> SECTOR_SHIFT);
 
-	return (uint32_t)(most / scsi_block_sectors(u));
+	return (uint32_t)MIN(most / scsi_block_sectors(u), (uint64_t)UNMAP_BLOCKS);
 }
 
 bool scsi_unmap_begin(struct scsi_cmd *c)

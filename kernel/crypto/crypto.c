@@ -122,7 +122,10 @@ void random_bytes(void *p, size_t n)
 			uint64_t v = 0;
 
 			if (rdrand && i < 8)
-				__asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok) : : "cc");
+				__asm__ volatile("rdrand %0; setc %1"
+						 : "=r"(v), "=qm"(ok)
+						 :
+						 : "cc");
 			noise[i] = v ^ ticks() << (i & 31);
 		}
 		sha256_init(&s);

@@ -39,7 +39,8 @@ class Served:
 
 
 def tool(*words, ok=True, timeout=60):
-    p = subprocess.run(words, capture_output=True, text=True, timeout=timeout)
+    p = subprocess.run(words, capture_output=True, text=True, errors="replace",
+                       timeout=timeout)
     if ok:
         assert p.returncode == 0, f"{' '.join(words)}\n{p.stdout}{p.stderr}"
     return p.stdout + p.stderr
@@ -161,7 +162,7 @@ FAMILIES = ["Read6", "Read10", "Read12", "Read16", "Write10", "Write12", "Write1
 
 def names(family):
     said = subprocess.run(["iscsi-test-cu", "-l"], capture_output=True, text=True).stdout
-    return re.findall(rf"(?m)^ALL\.({family}\.\w+)$", said)
+    return re.findall(rf"(?m)^(ALL\.{family}\.\w+)$", said)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -172,10 +173,10 @@ def test_conformance(boot, folder, family):
     assert found
     for name in found:
         p = subprocess.run(["iscsi-test-cu", "-d", "-f", "-n", "-t", name, s.url()],
-                           capture_output=True, text=True, timeout=120)
+                           capture_output=True, text=True, errors="replace", timeout=60)
         out = p.stdout + p.stderr
         m = re.search(r"tests +(\d+) +(\d+) +(\d+) +(\d+)", out)
-        assert m and p.returncode == 0 and m.group(4) == "0", f"{name}\n{out[-3000:]}"
+        assert m and p.returncode == 0 and m[2] != "0" and m[4] == "0", f"{name}\n{out[-3000:]}"
         # Each begins by asking for reservations, which is no test.
         if re.search(r"\[SKIPPED\] (?!PERSISTENT RESERVE IN is not implemented)", out):
             skipped.append(name)
@@ -189,7 +190,7 @@ def test_hostile_bytes(boot, folder):
     s = Served(boot, [virtio(make_disk(folder + "/a", MIB, seed=9))])
     s.vm.ok(f"export create iscsi {IQN} /dev/vda --noauth")
     rng = random.Random(1)
-    for i in range(400 if SOAK else 60):
+    for i in range(400 if SOAK else 30):
         with socket.create_connection(("127.0.0.1", s.port)) as c:
             c.settimeout(0.05)
             head = bytearray(rng.randbytes(48))
@@ -202,9 +203,9 @@ def test_hostile_bytes(boot, folder):
             except OSError:
                 pass
     held = []
-    for _ in range(500):
+    for _ in range(500 if SOAK else 80):
         try:
-            held.append(socket.create_connection(("127.0.0.1", s.port), timeout=5))
+            held.append(socket.create_connection(("127.0.0.1", s.port), timeout=1))
         except OSError:
             break
     for c in held:

@@ -381,7 +381,7 @@ static void test_vpd_limits(void **state)
 	assert_int_equal(be32(in + 24), 256);
 	assert_int_equal(be32(in + 28), 1);
 	assert_int_equal(be32(in + 32), 0x80000000);
-	assert_int_equal(be64(in + 36), 65536);
+	assert_int_equal(be64(in + 36), 8192);
 	assert_good(run_vpd(0xb1));
 	assert_int_equal(be16(in + 4), 1);
 	assert_good(run_vpd(0xb2));
