@@ -7,6 +7,8 @@
  * takes where a NIC cuts TCP itself (net_tcp.c sees to it that they are TCP); the checksum field
  * then holds the pseudo header's sum, which is all lwIP leaves to us.
  */
+#include "net/net_priv.h"
+
 #include "kernel/api/core.h"
 #include "kernel/api/log.h"
 #include "kernel/api/mem.h"
@@ -22,7 +24,6 @@
 #include "lwip/prot/tcp.h"
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
-#include "net/net_priv.h"
 #include "netif/ethernet.h"
 
 #define ETH_HLEN  14

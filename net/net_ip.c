@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* net_ip - `ip addr`, `ip route`, `ip link` in the words of Linux's iproute2. */
+#include "net/net_priv.h"
+
 #include "kernel/api/string.h"
 #include "lwip/dhcp.h"
 #include "lwip/ip6_addr.h"
-#include "net/net_priv.h"
 
 /* The words of one command, and where its answer goes. */
 struct ip_cmd {
@@ -239,7 +240,7 @@ static int addr_add(struct ip_cmd *c)
 {
 	struct nif *n;
 	ip_addr_t a;
-	unsigned len;
+	unsigned len = 0;
 	s8_t slot;
 	int err;
 
@@ -271,7 +272,7 @@ static int addr_del(struct ip_cmd *c, bool flush)
 {
 	struct nif *n = parse_dev(c, true);
 	ip_addr_t a;
-	unsigned len;
+	unsigned len = 0;
 	s8_t i;
 
 	if (!n)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* net_ping - one ICMP echo and its answer, IPv4 and IPv6. */
+#include "net/net_priv.h"
+
 #include "kernel/api/fiber.h"
 #include "kernel/api/string.h"
 #include "lwip/icmp.h"
@@ -9,7 +11,6 @@
 #include "lwip/prot/icmp6.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/raw.h"
-#include "net/net_priv.h"
 
 #define PING_ID 0xca12
 

@@ -3,6 +3,12 @@
 #ifndef NET_NET_PRIV_H
 #define NET_NET_PRIV_H
 
+/* lwIP has a mem_free() of its own (net.mk gives it another name): its header is seen under that
+ * one, so this header comes before any of lwIP's. */
+#define mem_free lwip_mem_free
+#include "lwip/mem.h"
+#undef mem_free
+
 #include "lwip/netif.h"
 #include "mapper/nic.h"
 #include "net/net.h"

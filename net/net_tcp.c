@@ -10,12 +10,13 @@
  * acknowledged, or the connection is gone, and besides no NIC has a packet any more that was queued
  * before that moment: after a retransmission, or a reset, an old copy could still be in its ring.
  */
+#include "net/net_priv.h"
+
 #include "kernel/api/core.h"
 #include "kernel/api/list.h"
 #include "kernel/api/mem.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
-#include "net/net_priv.h"
 
 #define BIG_SEGMENTS  30 /* wire segments in one of ours */
 #define BIG_MAX       43800
