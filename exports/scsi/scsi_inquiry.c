@@ -129,7 +129,7 @@ static int vpd_limits(const struct scsi_cmd *c, uint8_t *out)
 		put32(out + 28, granule);
 		put32(out + 32, 1u << 31 | l->discard_alignment / u->block % granule);
 	}
-	put64(out + 36, RANGE_MAX);
+	put64(out + 36, SAME_MAX);
 	return BIG_LEN;
 }
 

@@ -11,7 +11,8 @@
 #define PARAM_MAX   4096         /* bytes of the longest parameter data we make */
 #define JOB_BYTES   (64u << 10)  /* a job's buffer; no logical block is larger */
 #define JOBS_MAX    32           /* more at once are answered BUSY */
-#define RANGE_MAX   8192u        /* blocks of one VERIFY or WRITE SAME; VPD B0 says so */
+#define RANGE_MAX   65536u       /* blocks of one VERIFY */
+#define SAME_MAX    8192u        /* of one WRITE SAME; VPD B0 says so */
 #define UNMAP_BYTES (4ull << 30) /* most that one UNMAP may cover */
 #define UNMAP_DESCS 256u
 

@@ -186,9 +186,9 @@ bool scsi_write_same_begin(struct scsi_cmd *c)
 	if (!c->nr_blocks) {
 		uint64_t rest = scsi_blocks(c->unit) - c->lba;
 
-		c->nr_blocks = (uint32_t)MIN(rest, RANGE_MAX + 1ull);
+		c->nr_blocks = (uint32_t)MIN(rest, SAME_MAX + 1ull);
 	}
-	if (c->nr_blocks > RANGE_MAX)
+	if (c->nr_blocks > SAME_MAX)
 		return scsi_refuse(c, SCSI_INVALID_FIELD_IN_CDB);
 	if (is_ndob(c))
 		return true;

@@ -2,6 +2,7 @@
 """The README does what it says: its tour, typed as it stands into what `make run` boots."""
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -41,6 +42,20 @@ def test_tour(boot, folder):
             vm.ok(command, then=table, timeout=300)
 
 
+def test_printed_commands(boot, folder):
+    """What make run says to try from the host works as it stands there."""
+    vm = boot(command=[RUN, ELF], env={"CAIRN_DISKS": folder + "/disks"})
+    said = vm.boot_output.decode(errors="replace").split("try on the host:")[1]
+    commands = [x.strip() for x in said.splitlines() if x.strip()][:3]
+    assert len(commands) == 3
+    for line in commands:
+        line = line.replace("/tmp/stripe.img", folder + "/stripe.img")
+        p = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+        assert p.returncode == 0, line + "\n" + p.stdout + p.stderr
+    assert "sample disk" in subprocess.run(["strings", folder + "/stripe.img"],
+                                           capture_output=True, text=True).stdout[:1000]
+
+
 def test_run_again_keeps_the_disks(boot, folder):
     """What was written stays; and Ctrl-A X leaves."""
     vm = boot(command=[RUN, ELF], env={"CAIRN_DISKS": folder + "/disks"})
@@ -53,7 +68,7 @@ def test_run_again_keeps_the_disks(boot, folder):
 
 
 @pytest.mark.parametrize("folder_", ["tools", "tests", "boot", "kernel", "drivers", "mapper",
-                                     "targets", "shell"])
+                                     "targets", "net", "exports", "shell"])
 def test_every_source_says_its_licence(folder_):
     missing = []
     for root, dirs, names in os.walk(os.path.join(TOP, folder_)):

@@ -377,7 +377,7 @@ static void test_vpd_limits(void **state)
 	assert_int_equal(be16(in + 6), 1);
 	assert_int_equal(be32(in + 8), SCSI_XFER_MAX / 512);
 	assert_int_equal(be32(in + 12), 0);
-	assert_int_equal(be32(in + 20), 8u << 20);
+	assert_int_equal(be32(in + 20), 1u << 20);
 	assert_int_equal(be32(in + 24), 256);
 	assert_int_equal(be32(in + 28), 1);
 	assert_int_equal(be32(in + 32), 0x80000000);
