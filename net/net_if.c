@@ -22,8 +22,6 @@
 #include "lwip/ip6.h"
 #include "lwip/nd6.h"
 #include "lwip/prot/tcp.h"
-#include "lwip/sys.h"
-#include "lwip/timeouts.h"
 #include "netif/ethernet.h"
 
 #define ETH_HLEN  14
@@ -33,16 +31,10 @@ static struct mem_tag net_tag = MEM_TAG("net");
 struct list nifs = LIST_INIT(nifs);
 uint16_t net_segment_size;
 static uint64_t tx_queued, tx_done;
-static struct timer clock;
 static struct rng rng;
 static bool seeded;
 
 /* ---- what lwIP asks of the machine ---- */
-
-u32_t sys_now(void)
-{
-	return (u32_t)(now_ns() / NS_PER_MS);
-}
 
 /* lwIP's, for the number in an interface's name. */
 int atoi(const char *s);
@@ -94,22 +86,6 @@ uint16_t net_checksum(const void *p, int len)
 	return (uint16_t)s;
 }
 
-static void clock_run(struct timer *t __unused)
-{
-	sys_check_timeouts();
-	net_timers_changed();
-}
-
-void net_timers_changed(void)
-{
-	u32_t ms = sys_timeouts_sleeptime();
-
-	if (ms == SYS_TIMEOUTS_SLEEPTIME_INFINITE)
-		timer_stop(&clock);
-	else
-		timer_start(&clock, now_ns() + MAX(ms, 1u) * NS_PER_MS);
-}
-
 /* ---- in ---- */
 
 struct rx_pbuf {
@@ -149,6 +125,7 @@ static void nif_input(struct nic *nic, struct nic_buf *frame, uint32_t bytes, bo
 	}
 	if (!head)
 		return;
+	net_clock_wind();
 	NETIF_SET_CHECKSUM_CTRL(
 		&n->netif, csum_ok ? n->netif.chksum_flags &
 					     ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP)
@@ -156,7 +133,6 @@ static void nif_input(struct nic *nic, struct nic_buf *frame, uint32_t bytes, bo
 					     NETIF_CHECKSUM_CHECK_UDP);
 	if (n->netif.input(head, &n->netif) != ERR_OK)
 		pbuf_free(head);
-	net_timers_changed();
 }
 
 /* ---- out ---- */
@@ -228,9 +204,13 @@ static err_t nif_output(struct netif *netif, struct pbuf *p)
 	struct pbuf *q, *flat = NULL;
 	unsigned nr = 0, max = MIN(n->nic->max_segs, (unsigned)ARRAY_SIZE(segs));
 
-	for (q = p; q; q = q->next)
+	/* net_send.c leaves the totals behind the first to us. */
+	for (q = p; q; q = q->next) {
 		nr += q->len != 0;
-	if (nr > max) {
+		if (q->next)
+			q->next->tot_len = q->tot_len - q->len;
+	}
+	if (nr > max) { /* of nobody who sends much */
 		flat = pbuf_clone(PBUF_RAW_TX, PBUF_RAM, p);
 		if (!flat)
 			return ERR_MEM;
@@ -283,11 +263,11 @@ static void nif_link(struct nic *nic)
 {
 	struct nif *n = nic->client_ctx;
 
+	net_clock_wind();
 	if (nic->link_up)
 		netif_set_link_up(&n->netif);
 	else
 		netif_set_link_down(&n->netif);
-	net_timers_changed();
 }
 
 static const struct nic_client client = {
@@ -352,13 +332,12 @@ int net_init(void)
 	struct nic *nic;
 	int err = 0;
 
-	clock.fn = clock_run;
 	lwip_init();
+	net_clock_init();
+	err = net_send_init();
 	for (nic = nic_next(NULL); nic && !err; nic = nic_next(nic))
 		err = nif_make(nic);
-	if (!list_empty(&nifs)) {
+	if (!list_empty(&nifs))
 		netif_set_default(&list_first(&nifs, struct nif, node)->netif);
-		net_timers_changed();
-	}
 	return err;
 }

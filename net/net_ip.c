@@ -400,10 +400,9 @@ static int dispatch(struct ip_cmd *c)
 int net_ip(unsigned argc, char **argv, struct strbuf *out, struct strbuf *why)
 {
 	struct ip_cmd c = { .argv = argv, .argc = argc, .out = out, .why = why };
-	int err = dispatch(&c);
 
-	net_timers_changed();
-	return err;
+	net_clock_wind();
+	return dispatch(&c);
 }
 
 void net_first_address(char text[NET_ADDR_TEXT])

@@ -62,10 +62,10 @@ static int send_request(struct raw_pcb *pcb, struct ping *g, unsigned bytes)
 		((uint8_t *)p->payload)[8 + i] = (uint8_t)i;
 	if (IP_IS_V4(&g->to))
 		h->chksum = inet_chksum(p->payload, p->tot_len);
+	net_clock_wind();
 	g->sent_ns = now_ns();
 	err = raw_sendto(pcb, p, &g->to);
 	pbuf_free(p);
-	net_timers_changed();
 	return err == ERR_OK ? 0 : err == ERR_RTE ? -EHOSTUNREACH : -ENOMEM;
 }
 

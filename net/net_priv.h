@@ -9,6 +9,7 @@
 #include "lwip/mem.h"
 #undef mem_free
 
+#include "kernel/api/list.h"
 #include "lwip/netif.h"
 #include "mapper/nic.h"
 #include "net/net.h"
@@ -23,6 +24,27 @@ struct nif {
 	struct list node;
 };
 
+struct net_conn {
+	struct tcp_pcb *pcb; /* NULL: gone */
+	const struct net_conn_ops *ops;
+	void *ctx;
+	uint16_t peer_mss;
+	uint16_t max_pieces; /* of one segment */
+	bool dirty, closing, in_callback, abort_wanted, wants_room;
+	bool retry; /* net_send.c's */
+	uint64_t given, acked; /* bytes */
+	struct net_pin *pins, **pins_tail;
+	/* net_send.c: the segment that still grows, its last buffer and how many it has */
+	struct tcp_seg *tail_seg;
+	uint32_t tail_seq;
+	struct pbuf *tail;
+	unsigned nr_pieces;
+	struct net_conn *next_dirty;
+	struct list node;
+	ip_addr_t local, peer;
+	uint16_t local_port, peer_port;
+};
+
 extern struct list nifs; /* of struct nif, in order of NICs */
 
 struct nif *nif_find(const char *name);
@@ -30,8 +52,15 @@ struct nif *nif_find(const char *name);
  */
 extern uint16_t net_segment_size;
 
-/* Something was given to lwIP that may have changed when its timers are due. */
-void net_timers_changed(void);
+/* net_clock.c.  Before anything is given to lwIP that makes it wait for something. */
+void net_clock_wind(void);
+void net_clock_init(void);
+/* net_send.c: memory for what is under way; a connection begins, and is gone. */
+int net_send_init(void);
+void net_send_begin(struct net_conn *c);
+void net_send_forget(struct net_conn *c);
+/* net_tcp.c: tells it that there is room, if it wants to know; it may be gone then. */
+void net_writable(struct net_conn *c);
 /* net_tcp.c: pins whose memory waits for a NIC may be done. */
 void net_tcp_reaped(void);
 /* Whether nothing given to any NIC before `stamp` (net_tx_stamp()) is out any more. */

@@ -25,19 +25,6 @@
 #define KEEP_INTVL_MS 5000
 #define KEEP_CNT      6
 
-struct net_conn {
-	struct tcp_pcb *pcb; /* NULL: gone */
-	const struct net_conn_ops *ops;
-	void *ctx;
-	uint16_t peer_mss;
-	bool dirty, closing, in_callback, abort_wanted, wants_room;
-	uint64_t given, acked; /* bytes */
-	struct net_pin *pins, **pins_tail;
-	struct net_conn *next_dirty;
-	ip_addr_t local, peer;
-	uint16_t local_port, peer_port;
-};
-
 struct net_listener {
 	struct tcp_pcb *pcb;
 	int (*accept)(void *ctx, struct net_conn *c);
@@ -45,9 +32,6 @@ struct net_listener {
 };
 
 static struct mem_tag conn_tag = MEM_TAG("net connections");
-static struct net_conn *dirty;
-static struct work flush_work;
-static bool flush_posted;
 /* Pins let go whose memory a NIC may still read; end: the stamp. */
 static struct net_pin *zombies, **zombies_tail = &zombies;
 
@@ -126,21 +110,9 @@ static void pins_release(struct net_conn *c, bool all)
 
 /* ---- leaving ---- */
 
-static void undirty(struct net_conn *c)
-{
-	struct net_conn **at = &dirty;
-
-	if (!c->dirty)
-		return;
-	while (*at != c)
-		at = &(*at)->next_dirty;
-	*at = c->next_dirty;
-	c->dirty = false;
-}
-
 static void conn_free(struct net_conn *c)
 {
-	undirty(c);
+	net_send_forget(c);
 	pins_release(c, true);
 	mem_free(c);
 }
@@ -208,12 +180,21 @@ static void conn_gone(void *arg, err_t err)
 	struct net_conn *c = arg;
 
 	c->pcb = NULL;
-	undirty(c);
 	if (!c->closing && !c->abort_wanted && c->ops) {
 		c->in_callback = true; /* so that an abort from here only sets the flag */
 		c->ops->closed(c->ctx, err == ERR_RST ? -ECONNRESET : -ETIMEDOUT);
 	}
 	conn_free(c);
+}
+
+static err_t room(struct net_conn *c)
+{
+	if (!c->wants_room || !c->ops)
+		return ERR_OK;
+	c->wants_room = false;
+	c->in_callback = true;
+	c->ops->writable(c->ctx);
+	return leave(c);
 }
 
 static err_t conn_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
@@ -230,12 +211,13 @@ static err_t conn_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 		}
 		return ERR_OK;
 	}
-	if (!c->wants_room || !c->ops)
-		return ERR_OK;
-	c->wants_room = false;
-	c->in_callback = true;
-	c->ops->writable(c->ctx);
-	return leave(c);
+	return room(c);
+}
+
+void net_writable(struct net_conn *c)
+{
+	if (c->pcb && !c->closing && !c->in_callback)
+		room(c);
 }
 
 /* ---- coming ---- */
@@ -279,6 +261,7 @@ static err_t listener_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 			ip4_addr_eq(ip_2_ip4(&pcb->local_ip), netif_ip4_addr(&n->netif)))
 			pcb->mss = (u16_t)MIN(pcb->mss * BIG_SEGMENTS, BIG_MAX);
 	pcb->cwnd = MAX(pcb->cwnd, (tcpwnd_size_t)FIRST_WINDOW);
+	net_send_begin(c);
 	return ERR_OK;
 }
 
@@ -316,66 +299,6 @@ void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx)
 {
 	c->ops = ops;
 	c->ctx = ctx;
-}
-
-/* ---- sending ---- */
-
-static void flush_run(struct work *w __unused)
-{
-	struct net_conn *c;
-
-	flush_posted = false;
-	while ((c = dirty)) {
-		dirty = c->next_dirty;
-		c->dirty = false;
-		if (c->pcb)
-			tcp_output(c->pcb);
-	}
-	net_timers_changed();
-}
-
-static void mark_dirty(struct net_conn *c)
-{
-	if (c->dirty)
-		return;
-	c->dirty = true;
-	c->next_dirty = dirty;
-	dirty = c;
-	if (flush_posted)
-		return;
-	flush_posted = true;
-	flush_work.fn = flush_run;
-	work_post(&flush_work);
-}
-
-size_t net_room(const struct net_conn *c)
-{
-	if (!c->pcb || c->pcb->snd_queuelen + 8u > TCP_SND_QUEUELEN)
-		return 0;
-	return tcp_sndbuf(c->pcb);
-}
-
-int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin)
-{
-	ASSERT(n && n <= NET_SEND_MAX);
-	if (!c->pcb || c->closing || c->abort_wanted)
-		return -ENOTCONN;
-	if (n > net_room(c) ||
-		tcp_write(c->pcb, p, (u16_t)n,
-			(pin ? 0 : TCP_WRITE_FLAG_COPY) | TCP_WRITE_FLAG_MORE) != ERR_OK) {
-		c->wants_room = true;
-		mark_dirty(c);
-		return -EAGAIN;
-	}
-	c->given += n;
-	if (pin && pin != NET_KEEP) {
-		pin->end = c->given;
-		pin->next = NULL;
-		*c->pins_tail = pin;
-		c->pins_tail = &pin->next;
-	}
-	mark_dirty(c);
-	return 0;
 }
 
 void net_push(struct net_conn *c)

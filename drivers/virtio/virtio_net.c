@@ -50,7 +50,7 @@ struct net_hdr {
 #define QUEUE_RX       0
 #define QUEUE_TX       1
 #define RING           256
-#define SEGS_MAX       19
+#define SEGS_MAX       31
 #define FRAME_BUFFERS  18 /* most that 64 KiB and a header take */
 #define MTU_DEFAULT    1500
 #define MTU_MIN        68

@@ -6,6 +6,7 @@
  * Emulators take one step per element of a string instruction, so the moves are rep movsq and
  * stosq, never the byte forms; short and ragged ends go by overlapping words.
  */
+#define STRING_C /* the functions themselves */
 #include "kernel/api/string.h"
 #include "kernel/api/errno.h"
 

@@ -10,7 +10,7 @@
 #define NET_PORT_LWIPOPTS_H
 
 #define NO_SYS                         1
-#define LWIP_TIMERS                    1
+#define LWIP_TIMERS                    0 /* net_clock.c */
 #define SYS_LIGHTWEIGHT_PROT           0
 #define SO_REUSE                       1 /* listening again while old connections fade */
 #define LWIP_SOCKET                    0
@@ -26,13 +26,14 @@
 #define LWIP_SUPPORT_CUSTOM_PBUF 1
 #define PBUF_POOL_SIZE           4
 
-#define MEMP_NUM_PBUF           1024 /* what points at pages under way */
+#define MEMP_NUM_PBUF           64
 #define MEMP_NUM_TCP_PCB        96
 #define MEMP_NUM_TCP_PCB_LISTEN 8
-#define MEMP_NUM_TCP_SEG        1024
+/* Ours have two pieces at least, those out of order a buffer of a NIC; and every connection's
+ * first and last. */
+#define MEMP_NUM_TCP_SEG        2048
 #define MEMP_NUM_UDP_PCB        8
 #define MEMP_NUM_RAW_PCB        8
-#define MEMP_NUM_SYS_TIMEOUT    24
 
 #define LWIP_ARP                 1
 #define ARP_QUEUEING             1
@@ -90,6 +91,7 @@ uint32_t *net_hook_segment(
 uint32_t net_random(void);
 #define LWIP_HOOK_TCP_ISN(li, lp, ri, rp) net_random()
 
-#define LWIP_DEBUG 0
+#define LWIP_DEBUG    0
+#define LWIP_NOASSERT 1 /* of lwIP against itself: what comes from outside is checked without them */
 
 #endif

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * net_send - from net_send() to lwIP's queue of unsent segments.
+ *
+ * tcp_write() takes a buffer from a heap for every header, one from a pool for every piece of data,
+ * and walks the segment to its end each time.  Here a buffer is one pop from a list, short pieces
+ * are copied into the buffer itself, and the end of the segment that grows is remembered.  The
+ * segments are lwIP's in every respect (RFC 9293 is its business), only made by us: no longer than
+ * its own, and of no more pieces than the NIC takes in a packet.
+ *
+ * Only a segment's first buffer has its total length right at all times.  In the others it is one
+ * that no packet has, so that lwIP does not take them for a packet's end; nif_output() sees to it.
+ */
+#include "net/net_priv.h"
+
+#include "kernel/api/core.h"
+#include "kernel/api/mem.h"
+#include "kernel/api/string.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/tcp.h"
+
+#define NR_PIECES  1536
+#define INLINE_MAX 80
+/* Ethernet, IPv6 and TCP in front of a segment's data. */
+#define HEADERS    (PBUF_LINK_HLEN + IP6_HLEN + TCP_HLEN)
+_Static_assert(HEADERS <= INLINE_MAX, "a segment's headers fit into a piece");
+
+struct piece {
+	struct pbuf_custom pc;
+	struct piece *free;
+	uint8_t bytes[INLINE_MAX] __aligned(8);
+};
+
+static struct mem_tag send_tag = MEM_TAG("net pieces");
+static struct piece *pieces;
+static unsigned nr_free;
+static struct tcp_seg *spares;
+static unsigned nr_spares;
+static struct list conns = LIST_INIT(conns);
+static struct net_conn *dirty;
+static struct work flush_work;
+static bool flush_posted;
+static bool starved; /* somebody was refused for want of pieces */
+
+/* ---- pieces ---- */
+
+static void post_flush(void)
+{
+	if (flush_posted)
+		return;
+	flush_posted = true;
+	work_post(&flush_work);
+}
+
+static void piece_free(struct pbuf *p)
+{
+	struct piece *x = container_of((void *)p, struct piece, pc);
+
+	x->free = pieces;
+	pieces = x;
+	nr_free++;
+	if (unlikely(starved) && nr_free >= NR_PIECES / 4)
+		post_flush();
+}
+
+/* Not when there is none: callers look at nr_free. */
+static struct piece *piece_get(void *payload, uint16_t len, pbuf_type type)
+{
+	struct piece *x = pieces;
+	struct pbuf *p = &x->pc.pbuf;
+
+	pieces = x->free;
+	nr_free--;
+	p->next = NULL;
+	p->payload = payload ? payload : x->bytes;
+	p->tot_len = p->len = len;
+	p->type_internal = (u8_t)type;
+	p->flags = PBUF_FLAG_IS_CUSTOM;
+	p->ref = 1;
+	p->if_idx = NETIF_NO_INDEX;
+	return x;
+}
+
+/* ---- segments ---- */
+
+static void seg_headers(struct tcp_pcb *pcb, struct tcp_seg *seg, struct pbuf *p)
+{
+	p->payload = ((struct piece *)(void *)p)->bytes + INLINE_MAX - TCP_HLEN;
+	seg->next = NULL;
+	seg->p = p;
+	seg->len = 0;
+	seg->flags = 0;
+	seg->tcphdr = p->payload;
+	seg->tcphdr->src = lwip_htons(pcb->local_port);
+	seg->tcphdr->dest = lwip_htons(pcb->remote_port);
+	seg->tcphdr->seqno = lwip_htonl(pcb->snd_lbb);
+	TCPH_HDRLEN_FLAGS_SET(seg->tcphdr, TCP_HLEN / 4, 0);
+	seg->tcphdr->urgp = 0;
+}
+
+/* Segments are taken before they are needed: what is begun can then be finished. */
+static bool spares_fill(unsigned nr)
+{
+	struct tcp_seg *seg;
+
+	for (; unlikely(nr_spares < nr); nr_spares++) {
+		seg = memp_malloc(MEMP_TCP_SEG);
+		if (!seg)
+			return false;
+		seg->next = spares;
+		spares = seg;
+	}
+	return true;
+}
+
+/* A segment without data yet, at the end of those unsent. */
+static void seg_begin(struct net_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	struct tcp_seg *seg = spares, **at = &pcb->unsent;
+	struct piece *x = piece_get(NULL, TCP_HLEN, PBUF_RAM);
+
+	spares = seg->next;
+	nr_spares--;
+	seg_headers(pcb, seg, &x->pc.pbuf);
+	while (*at)
+		at = &(*at)->next;
+	*at = seg;
+	pcb->unsent_oversize = 0;
+	pcb->snd_queuelen++;
+	c->tail_seg = seg;
+	c->tail_seq = pcb->snd_lbb;
+	c->tail = &x->pc.pbuf;
+	c->nr_pieces = 1;
+}
+
+/* Whether tail_seg is there, unsent and the last: nobody but us makes segments with data, but lwIP
+ * may have sent it, freed it, or cut it in two for a small window. */
+static bool tail_grows(const struct net_conn *c)
+{
+	return c->tail_seg && !TCP_SEQ_LT(c->tail_seq, c->pcb->snd_nxt) && !c->tail_seg->next;
+}
+
+static void append(struct net_conn *c, struct piece *x)
+{
+	struct pbuf *p = &x->pc.pbuf;
+
+	p->tot_len = UINT16_MAX;
+	c->tail->next = p;
+	c->tail = p;
+	c->nr_pieces++;
+	c->tail_seg->p->tot_len += p->len;
+	c->tail_seg->len += p->len;
+	c->pcb->snd_lbb += p->len;
+	c->pcb->snd_buf -= p->len;
+	c->pcb->snd_queuelen++;
+}
+
+/* Bytes a segment may have: as lwIP does, no more than half of what the peer ever let us send. */
+static unsigned seg_max(const struct tcp_pcb *pcb)
+{
+	unsigned half = pcb->snd_wnd_max / 2;
+
+	return half && half < pcb->mss ? half : pcb->mss;
+}
+
+/* ---- the interface ---- */
+
+/* Pieces came back: everybody who wants room tries, once. */
+static void feed(void)
+{
+	struct net_conn *c;
+
+	starved = false;
+	list_for_each (c, &conns, node)
+		c->retry = c->wants_room;
+again:
+	list_for_each (c, &conns, node) {
+		if (!c->retry)
+			continue;
+		c->retry = false;
+		net_writable(c);
+		goto again; /* any of them may be gone now */
+	}
+}
+
+static void flush_run(struct work *w __unused)
+{
+	struct net_conn *c;
+
+	flush_posted = false;
+	net_clock_wind();
+	if (unlikely(starved) && nr_free >= NR_PIECES / 4)
+		feed();
+	while ((c = dirty)) {
+		dirty = c->next_dirty;
+		c->dirty = false;
+		if (c->pcb)
+			tcp_output(c->pcb);
+	}
+}
+
+static void mark_dirty(struct net_conn *c)
+{
+	if (c->dirty)
+		return;
+	c->dirty = true;
+	c->next_dirty = dirty;
+	dirty = c;
+	post_flush();
+}
+
+size_t net_room(const struct net_conn *c)
+{
+	if (!c->pcb || c->pcb->snd_queuelen + 8u > TCP_SND_QUEUELEN)
+		return 0;
+	return tcp_sndbuf(c->pcb);
+}
+
+/* Whether n bytes surely fit, in pieces of at most `chunk` of which each may need a segment. */
+static bool has_room(const struct net_conn *c, size_t n, unsigned chunk)
+{
+	unsigned most = (unsigned)(n / chunk) + 2;
+
+	if (unlikely(nr_free < 2 * most || !spares_fill(most))) {
+		starved = true;
+		return false;
+	}
+	return n <= net_room(c) && c->pcb->snd_queuelen + 2 * most <= TCP_SND_QUEUELEN;
+}
+
+static void queue_bytes(struct net_conn *c, const uint8_t *p, size_t n, bool copy)
+{
+	unsigned max = seg_max(c->pcb), part;
+	struct piece *x;
+
+	for (; n; p += part, n -= part) {
+		if (!tail_grows(c) || c->tail_seg->len >= max || c->nr_pieces >= c->max_pieces)
+			seg_begin(c);
+		part = (unsigned)MIN(n, (size_t)(max - c->tail_seg->len));
+		if (copy) {
+			part = MIN(part, (unsigned)INLINE_MAX);
+			x = piece_get(NULL, (uint16_t)part, PBUF_RAM);
+			memcpy(x->bytes, p, part);
+		} else {
+			x = piece_get((void *)(uintptr_t)p, (uint16_t)part, PBUF_ROM);
+		}
+		append(c, x);
+	}
+}
+
+int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin)
+{
+	unsigned max;
+
+	ASSERT(n && n <= NET_SEND_MAX);
+	if (!c->pcb || c->closing || c->abort_wanted)
+		return -ENOTCONN;
+	max = seg_max(c->pcb);
+	if (!has_room(c, n, pin ? max : MIN(max, (unsigned)INLINE_MAX))) {
+		c->wants_room = true;
+		mark_dirty(c);
+		return -EAGAIN;
+	}
+	queue_bytes(c, p, n, !pin);
+	c->given += n;
+	if (pin && pin != NET_KEEP) {
+		pin->end = c->given;
+		pin->next = NULL;
+		*c->pins_tail = pin;
+		c->pins_tail = &pin->next;
+	}
+	mark_dirty(c);
+	return 0;
+}
+
+/* ---- coming and going ---- */
+
+void net_send_begin(struct net_conn *c)
+{
+	struct nif *n;
+
+	c->max_pieces = UINT16_MAX;
+	list_for_each (n, &nifs, node)
+		c->max_pieces = (uint16_t)MIN((unsigned)c->max_pieces, n->nic->max_segs);
+	list_add_tail(&conns, &c->node);
+}
+
+void net_send_forget(struct net_conn *c)
+{
+	struct net_conn **at = &dirty;
+
+	if (list_linked(&c->node))
+		list_del(&c->node);
+	if (!c->dirty)
+		return;
+	while (*at != c)
+		at = &(*at)->next_dirty;
+	*at = c->next_dirty;
+	c->dirty = false;
+}
+
+int net_send_init(void)
+{
+	struct piece *all = mem_alloc(&send_tag, NR_PIECES * sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	flush_work.fn = flush_run;
+	for (unsigned i = 0; i < NR_PIECES; i++) {
+		all[i].pc.custom_free_function = piece_free;
+		piece_free(&all[i].pc.pbuf);
+	}
+	return 0;
+}
