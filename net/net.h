@@ -51,11 +51,14 @@ void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx)
 
 /* All of it or nothing: 0, -EAGAIN (no room; writable() will come), -ENOTCONN.  pin NULL: p is
  * copied (for headers).  n is 1..NET_SEND_MAX. */
-#define NET_SEND_MAX 32768
+#define NET_SEND_MAX 65536
 /* In the place of a pin: not copied either, and a later pin on the same connection, or
  * net_linger(), says when it may change. */
 #define NET_KEEP ((struct net_pin *)1)
 int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin);
+/* A header, which is copied, and what follows it, which has a pin: both or nothing. */
+int net_send_with(struct net_conn *c, const void *head, size_t head_len, const void *p, size_t n,
+	struct net_pin *pin);
 /* done() as soon as no NIC has anything any more of what was sent before, on whatever connection:
  * for memory whose connection is gone. */
 void net_linger(struct net_pin *pin);

@@ -68,22 +68,22 @@ uint32_t net_random(void)
 
 uint16_t net_checksum(const void *p, int len)
 {
-	typedef uint64_t word __attribute__((may_alias, aligned(1)));
+	typedef uint32_t word __attribute__((may_alias, aligned(1)));
+	typedef uint16_t half __attribute__((may_alias, aligned(1)));
 	const uint8_t *b = p;
-	unsigned __int128 sum = 0;
-	uint64_t tail = 0, s;
+	uint64_t sum = 0; /* of at most 2^32 words */
 
-	for (; len >= 8; len -= 8, b += 8)
+	for (; len >= 4; len -= 4, b += 4)
 		sum += *(const word *)b;
-	memcpy(&tail, b, (size_t)len);
-	sum += tail;
-	s = (uint64_t)sum;
-	s += (uint64_t)(sum >> 64) + (s + (uint64_t)(sum >> 64) < s);
-	s = (s >> 32) + (s & 0xffffffff);
-	s = (s >> 32) + (s & 0xffffffff);
-	s = (s >> 16) + (s & 0xffff);
-	s = (s >> 16) + (s & 0xffff);
-	return (uint16_t)s;
+	if (len & 2)
+		sum += *(const half *)b, b += 2;
+	if (len & 1)
+		sum += *b;
+	sum = (sum >> 32) + (sum & 0xffffffff);
+	sum = (sum >> 16) + (sum & 0xffff); /* 18 bits */
+	sum = (sum >> 16) + (sum & 0xffff);
+	sum = (sum >> 16) + (sum & 0xffff);
+	return (uint16_t)sum;
 }
 
 /* ---- in ---- */

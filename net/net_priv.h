@@ -29,7 +29,8 @@ struct net_conn {
 	const struct net_conn_ops *ops;
 	void *ctx;
 	uint16_t peer_mss;
-	uint16_t max_pieces; /* of one segment */
+	uint16_t max_pieces;     /* of one segment */
+	uint16_t small_segments; /* received */
 	bool dirty, closing, in_callback, abort_wanted, wants_room;
 	bool retry; /* net_send.c's */
 	uint64_t given, acked; /* bytes */

@@ -141,7 +141,8 @@ static bool tail_grows(const struct net_conn *c)
 	return c->tail_seg && !TCP_SEQ_LT(c->tail_seq, c->pcb->snd_nxt) && !c->tail_seg->next;
 }
 
-static void append(struct net_conn *c, struct piece *x)
+static inline void append(
+	struct net_conn *c, struct tcp_pcb *pcb, struct tcp_seg *seg, struct piece *x, unsigned len)
 {
 	struct pbuf *p = &x->pc.pbuf;
 
@@ -149,11 +150,11 @@ static void append(struct net_conn *c, struct piece *x)
 	c->tail->next = p;
 	c->tail = p;
 	c->nr_pieces++;
-	c->tail_seg->p->tot_len += p->len;
-	c->tail_seg->len += p->len;
-	c->pcb->snd_lbb += p->len;
-	c->pcb->snd_buf -= p->len;
-	c->pcb->snd_queuelen++;
+	seg->p->tot_len += len;
+	seg->len += len;
+	pcb->snd_lbb += len;
+	pcb->snd_buf -= len;
+	pcb->snd_queuelen++;
 }
 
 /* Bytes a segment may have: as lwIP does, no more than half of what the peer ever let us send. */
@@ -217,27 +218,33 @@ size_t net_room(const struct net_conn *c)
 	return tcp_sndbuf(c->pcb);
 }
 
-/* Whether n bytes surely fit, in pieces of at most `chunk` of which each may need a segment. */
-static bool has_room(const struct net_conn *c, size_t n, unsigned chunk)
+/* Whether so many bytes surely fit, in at most `most` pieces of which each may need a segment. */
+static inline bool has_room(const struct net_conn *c, size_t n, unsigned most)
 {
-	unsigned most = (unsigned)(n / chunk) + 2;
-
-	if (unlikely(nr_free < 2 * most || !spares_fill(most))) {
+	if (unlikely(nr_free < 2 * most || (nr_spares < most && !spares_fill(most)))) {
 		starved = true;
 		return false;
 	}
-	return n <= net_room(c) && c->pcb->snd_queuelen + 2 * most <= TCP_SND_QUEUELEN;
+	return n <= tcp_sndbuf(c->pcb) && c->pcb->snd_queuelen + 2 * most <= TCP_SND_QUEUELEN;
 }
 
-static void queue_bytes(struct net_conn *c, const uint8_t *p, size_t n, bool copy)
+static inline unsigned pieces_of(size_t n, unsigned chunk)
 {
-	unsigned max = seg_max(c->pcb), part;
+	return likely(n <= chunk) ? 2 : (unsigned)(n / chunk) + 2;
+}
+
+static void queue_bytes(struct net_conn *c, const uint8_t *p, size_t n, unsigned max, bool copy)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	struct tcp_seg *seg;
 	struct piece *x;
+	unsigned part;
 
 	for (; n; p += part, n -= part) {
 		if (!tail_grows(c) || c->tail_seg->len >= max || c->nr_pieces >= c->max_pieces)
 			seg_begin(c);
-		part = (unsigned)MIN(n, (size_t)(max - c->tail_seg->len));
+		seg = c->tail_seg;
+		part = (unsigned)MIN(n, (size_t)(max - seg->len));
 		if (copy) {
 			part = MIN(part, (unsigned)INLINE_MAX);
 			x = piece_get(NULL, (uint16_t)part, PBUF_RAM);
@@ -245,8 +252,27 @@ static void queue_bytes(struct net_conn *c, const uint8_t *p, size_t n, bool cop
 		} else {
 			x = piece_get((void *)(uintptr_t)p, (uint16_t)part, PBUF_ROM);
 		}
-		append(c, x);
+		append(c, pcb, seg, x, part);
 	}
+}
+
+static int refuse(struct net_conn *c)
+{
+	c->wants_room = true;
+	mark_dirty(c);
+	return -EAGAIN;
+}
+
+static void sent(struct net_conn *c, size_t n, struct net_pin *pin)
+{
+	c->given += n;
+	if (pin && pin != NET_KEEP) {
+		pin->end = c->given;
+		pin->next = NULL;
+		*c->pins_tail = pin;
+		c->pins_tail = &pin->next;
+	}
+	mark_dirty(c);
 }
 
 int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin)
@@ -257,20 +283,28 @@ int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin)
 	if (!c->pcb || c->closing || c->abort_wanted)
 		return -ENOTCONN;
 	max = seg_max(c->pcb);
-	if (!has_room(c, n, pin ? max : MIN(max, (unsigned)INLINE_MAX))) {
-		c->wants_room = true;
-		mark_dirty(c);
-		return -EAGAIN;
-	}
-	queue_bytes(c, p, n, !pin);
-	c->given += n;
-	if (pin && pin != NET_KEEP) {
-		pin->end = c->given;
-		pin->next = NULL;
-		*c->pins_tail = pin;
-		c->pins_tail = &pin->next;
-	}
-	mark_dirty(c);
+	if (!has_room(c, n, pieces_of(n, pin ? max : MIN(max, (unsigned)INLINE_MAX))))
+		return refuse(c);
+	queue_bytes(c, p, n, max, !pin);
+	sent(c, n, pin);
+	return 0;
+}
+
+int net_send_with(struct net_conn *c, const void *head, size_t head_len, const void *p, size_t n,
+	struct net_pin *pin)
+{
+	unsigned max;
+
+	ASSERT(head_len && head_len <= INLINE_MAX && n && n <= NET_SEND_MAX && pin);
+	if (!c->pcb || c->closing || c->abort_wanted)
+		return -ENOTCONN;
+	max = seg_max(c->pcb);
+	if (!has_room(c, head_len + n,
+		    pieces_of(head_len, MIN(max, (unsigned)INLINE_MAX)) + pieces_of(n, max)))
+		return refuse(c);
+	queue_bytes(c, head, head_len, max, true);
+	queue_bytes(c, p, n, max, false);
+	sent(c, head_len + n, pin);
 	return 0;
 }
 

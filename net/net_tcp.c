@@ -21,6 +21,8 @@
 #define BIG_SEGMENTS  30 /* wire segments in one of ours */
 #define BIG_MAX       43800
 #define FIRST_WINDOW  (256u * 1024) /* a storage network: no slow start below this */
+#define SMALL         512            /* a segment that need not be acknowledged at once ... */
+#define SMALL_ACK     16             /* ... but every so many */
 #define KEEP_IDLE_MS  30000
 #define KEEP_INTVL_MS 5000
 #define KEEP_CNT      6
@@ -45,6 +47,19 @@ uint32_t *net_hook_segment(
 	net_segment_size =
 		c && pcb->state != SYN_RCVD && pcb->state != LISTEN ? c->peer_mss : TCP_MSS;
 	return opts;
+}
+
+void net_hook_ack(struct tcp_pcb *pcb, unsigned bytes)
+{
+	struct net_conn *c = pcb->callback_arg;
+	bool small = c && bytes < SMALL && ++c->small_segments % SMALL_ACK;
+
+	if (pcb->flags & TF_ACK_DELAY && !small) {
+		tcp_clear_flags(pcb, TF_ACK_DELAY);
+		tcp_ack_now(pcb);
+	} else {
+		tcp_set_flags(pcb, TF_ACK_DELAY);
+	}
 }
 
 /* ---- references ---- */

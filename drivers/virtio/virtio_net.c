@@ -175,7 +175,6 @@ static void rx_take(struct vnet *n, struct rx_buf *rb, uint32_t len)
 	b->data = rb->page;
 	b->len = len;
 	b->nic = &n->nic;
-	memset(b->client, 0, sizeof(b->client));
 	if (!n->left) {
 		if (!frame_begin(n, b, len))
 			return;

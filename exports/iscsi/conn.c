@@ -457,7 +457,10 @@ static void head_bytes(struct conn *c, const uint8_t **p, size_t *n)
 {
 	unsigned part = (unsigned)MIN(*n, (size_t)(c->want - c->have));
 
-	memcpy(c->head + c->have, *p, part);
+	if (likely(part == 48 && !c->have))
+		memcpy(c->head, *p, 48); /* the compiler's, in a few instructions */
+	else
+		memcpy(c->head + c->have, *p, part);
 	c->have += part;
 	*p += part;
 	*n -= part;
@@ -477,7 +480,12 @@ static void head_bytes(struct conn *c, const uint8_t **p, size_t *n)
 	c->have = 0;
 	if (!head_arrived(c))
 		return;
-	c->rx = c->data_left ? RX_DATA : RX_TAIL;
+	c->rx = RX_DATA;
+	if (c->data_left)
+		return;
+	c->rx = RX_HEAD;
+	pdu_arrived(c);
+	next_pdu(c);
 }
 
 static void tail_arrived(struct conn *c)

@@ -12,6 +12,7 @@
 #include "exports/scsi/scsi.h"
 #include "kernel/api/fiber.h"
 #include "kernel/api/list.h"
+#include "kernel/api/string.h"
 #include "kernel/api/timer.h"
 #include "net/net.h"
 
@@ -196,6 +197,12 @@ struct iscsi_target *target_by_name(const char *name);
 bool target_allows(const struct iscsi_target *t, const char *initiator);
 unsigned target_sessions(const struct iscsi_target *t);
 
+static inline void be32(uint8_t *p, uint32_t v)
+{
+	v = __builtin_bswap32(v);
+	memcpy(p, &v, 4);
+}
+
 static inline void be24(uint8_t *p, uint32_t v)
 {
 	p[0] = (uint8_t)(v >> 16);
@@ -203,15 +210,12 @@ static inline void be24(uint8_t *p, uint32_t v)
 	p[2] = (uint8_t)v;
 }
 
-static inline void be32(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 24);
-	be24(p + 1, v);
-}
-
 static inline uint32_t rd32(const uint8_t *p)
 {
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+	uint32_t v;
+
+	memcpy(&v, p, 4);
+	return __builtin_bswap32(v);
 }
 
 static inline uint32_t rd24(const uint8_t *p)

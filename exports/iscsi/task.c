@@ -493,7 +493,17 @@ static bool emit_response(struct task *t)
 	return true;
 }
 
-/* The header of the next Data-In, 11.7.  False: no room. */
+/* What of the PDU under way comes next, out of the pages where the disk put it. */
+static const uint8_t *data_at(const struct task *t, uint32_t *run)
+{
+	uint32_t unit = t->small ? PAGE_SIZE : BIG, at = t->sent + t->data_sent, off = at % unit;
+	const struct seg *s = &t->segs[at / unit];
+
+	*run = MIN(MIN(t->pdu_bytes - t->data_sent, s->len - off), (uint32_t)NET_SEND_MAX);
+	return (const uint8_t *)dma_ptr(s->addr) + off;
+}
+
+/* The header of the next Data-In, 11.7, and the first of its data.  False: no room. */
 static bool emit_header(struct task *t)
 {
 	struct conn *c = t->c;
@@ -501,7 +511,9 @@ static bool emit_header(struct task *t)
 	uint32_t in_burst = c->p.max_burst - t->sent % c->p.max_burst;
 	uint32_t n = MIN(MIN(left, c->p.mrdsl), in_burst), hlen = 48;
 	uint8_t h[52] = { 0x25 };
-	bool last = n == left;
+	bool last = n == left, end;
+	const uint8_t *p;
+	uint32_t run;
 
 	t->pdu_bytes = n;
 	be24(h + 5, n);
@@ -526,33 +538,33 @@ static bool emit_header(struct task *t)
 		memcpy(h + 48, &crc, 4);
 		hlen = 52;
 	}
-	if (net_send(c->net, h, hlen, NULL))
+	t->data_sent = t->crc = 0;
+	p = data_at(t, &run);
+	end = t->sent + run == t->cmd.moved;
+	t->pin.done = task_pinned;
+	if (net_send_with(c->net, h, hlen, p, run, end ? &t->pin : NET_KEEP))
 		return false;
+	if (c->p.data_digest)
+		t->crc = crc32c(0, p, run);
+	t->data_sent = run;
 	if (last)
 		c->stat_sn++;
 	t->data_sn++;
-	t->crc = 0;
-	t->data_sent = 0;
 	return true;
 }
 
-/* The data of a Data-In out of the pages where the disk put it. */
+/* The rest of its data. */
 static bool emit_data(struct task *t)
 {
 	struct conn *c = t->c;
-	uint32_t unit = t->small ? PAGE_SIZE : BIG;
+	const uint8_t *p;
+	uint32_t n;
+	bool end;
 
 	while (t->data_sent < t->pdu_bytes) {
-		uint32_t at = t->sent + t->data_sent, off = at % unit;
-		struct seg *s = &t->segs[at / unit];
-		uint32_t n = MIN(t->pdu_bytes - t->data_sent, s->len - off);
-		uint8_t *p = (uint8_t *)dma_ptr(s->addr) + off;
-		bool last;
-
-		n = MIN(n, (uint32_t)NET_SEND_MAX);
-		last = at + n == t->cmd.moved;
-		t->pin.done = task_pinned;
-		if (net_send(c->net, p, n, last ? &t->pin : NET_KEEP))
+		p = data_at(t, &n);
+		end = t->sent + t->data_sent + n == t->cmd.moved;
+		if (net_send(c->net, p, n, end ? &t->pin : NET_KEEP))
 			return false;
 		if (c->p.data_digest)
 			t->crc = crc32c(t->crc, p, n);
@@ -564,16 +576,18 @@ static bool emit_data(struct task *t)
 static bool emit_tail(struct task *t)
 {
 	struct conn *c = t->c;
-	uint8_t tail[8] = { 0 };
 	unsigned pad = (0 - t->pdu_bytes) & 3, n = pad;
+	uint8_t tail[8] = { 0 };
 
+	if (!pad && !c->p.data_digest)
+		return true;
 	if (c->p.data_digest) {
 		uint32_t crc = crc32c(t->crc, tail, pad);
 
 		memcpy(tail + pad, &crc, 4);
 		n += 4;
 	}
-	return !n || !net_send(c->net, tail, n, NULL);
+	return !net_send(c->net, tail, n, NULL);
 }
 
 bool task_emit(struct task *t)
