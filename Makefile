@@ -41,6 +41,8 @@ FREE := -ffreestanding -nostdlib -fno-pie -fno-pic -mno-red-zone -mcmodel=kernel
 	-mgeneral-regs-only -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
 	-fcf-protection=none -fno-strict-aliasing -ffunction-sections -fdata-sections \
 	-fno-tree-loop-distribute-patterns \
+	-mmemcpy-strategy=unrolled_loop:256:noalign,libcall:-1:noalign \
+	-mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign \
 	-fstack-protector-strong -mstack-protector-guard=tls -mstack-protector-guard-reg=gs \
 	-mstack-protector-guard-offset=40
 KCFLAGS := $(COMMON) -O2 $(FREE) $(MUTANT)

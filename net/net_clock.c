@@ -19,7 +19,7 @@
 
 #define BEAT_NS        (TCP_TMR_INTERVAL * NS_PER_MS)
 #define BEATS_A_SECOND (NS_PER_S / BEAT_NS)
-#define LAZY_BEATS     8 /* so many at once while nothing is waited for */
+#define LAZY_BEATS     8  /* so many at once while nothing is waited for */
 #define BEATS_MAX      64 /* made up for after the machine was stopped; more are let go */
 
 static struct timer beat_timer;

@@ -202,6 +202,7 @@ static err_t nif_output(struct netif *netif, struct pbuf *p)
 	struct seg segs[32];
 	struct nic_packet k = { .segs = segs, .bytes = p->tot_len };
 	struct pbuf *q, *flat = NULL;
+	uint8_t *at;
 	unsigned nr = 0, max = MIN(n->nic->max_segs, (unsigned)ARRAY_SIZE(segs));
 
 	/* net_send.c leaves the totals behind the first to us. */
@@ -211,9 +212,11 @@ static err_t nif_output(struct netif *netif, struct pbuf *p)
 			q->next->tot_len = q->tot_len - q->len;
 	}
 	if (nr > max) { /* of nobody who sends much */
-		flat = pbuf_clone(PBUF_RAW_TX, PBUF_RAM, p);
+		flat = pbuf_alloc(PBUF_RAW_TX, p->tot_len, PBUF_RAM);
 		if (!flat)
 			return ERR_MEM;
+		for (at = flat->payload, q = p; q; at += q->len, q = q->next)
+			copy_data(at, q->payload, q->len);
 		p = flat;
 	} else {
 		pbuf_ref(p);

@@ -32,7 +32,7 @@ struct net_conn {
 	uint16_t max_pieces;     /* of one segment */
 	uint16_t small_segments; /* received */
 	bool dirty, closing, in_callback, abort_wanted, wants_room;
-	bool retry; /* net_send.c's */
+	bool retry;            /* net_send.c's */
 	uint64_t given, acked; /* bytes */
 	struct net_pin *pins, **pins_tail;
 	/* net_send.c: the segment that still grows, its last buffer and how many it has */

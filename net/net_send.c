@@ -22,7 +22,7 @@
 #define NR_PIECES  1536
 #define INLINE_MAX 80
 /* Ethernet, IPv6 and TCP in front of a segment's data. */
-#define HEADERS    (PBUF_LINK_HLEN + IP6_HLEN + TCP_HLEN)
+#define HEADERS (PBUF_LINK_HLEN + IP6_HLEN + TCP_HLEN)
 _Static_assert(HEADERS <= INLINE_MAX, "a segment's headers fit into a piece");
 
 struct piece {
@@ -215,7 +215,7 @@ size_t net_room(const struct net_conn *c)
 {
 	if (!c->pcb || c->pcb->snd_queuelen + 8u > TCP_SND_QUEUELEN)
 		return 0;
-	return tcp_sndbuf(c->pcb);
+	return c->pcb->snd_buf;
 }
 
 /* Whether so many bytes surely fit, in at most `most` pieces of which each may need a segment. */
@@ -225,7 +225,7 @@ static inline bool has_room(const struct net_conn *c, size_t n, unsigned most)
 		starved = true;
 		return false;
 	}
-	return n <= tcp_sndbuf(c->pcb) && c->pcb->snd_queuelen + 2 * most <= TCP_SND_QUEUELEN;
+	return n <= c->pcb->snd_buf && c->pcb->snd_queuelen + 2 * most <= TCP_SND_QUEUELEN;
 }
 
 static inline unsigned pieces_of(size_t n, unsigned chunk)

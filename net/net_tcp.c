@@ -21,8 +21,8 @@
 #define BIG_SEGMENTS  30 /* wire segments in one of ours */
 #define BIG_MAX       43800
 #define FIRST_WINDOW  (256u * 1024) /* a storage network: no slow start below this */
-#define SMALL         512            /* a segment that need not be acknowledged at once ... */
-#define SMALL_ACK     16             /* ... but every so many */
+#define SMALL         512           /* a segment that need not be acknowledged at once ... */
+#define SMALL_ACK     16            /* ... but every so many */
 #define KEEP_IDLE_MS  30000
 #define KEEP_INTVL_MS 5000
 #define KEEP_CNT      6

@@ -73,6 +73,8 @@ static may_block int show(struct shell_io *io, size_t which, unsigned argc, stru
 		else
 			k->stats(&out);
 	}
+	if (which == 2)
+		strbuf_printf(&out, "copied %llu bytes\n", (unsigned long long)copied_data());
 	io->write(io, strbuf_text(&out), out.len);
 	strbuf_free(&out);
 	return 0;

@@ -36,7 +36,7 @@ soak: deps
 bench: deps
 	$(Q)tools/fetch-deps linux
 	$(Q)$(MAKE) --no-print-directory $(ELF)
-	$(Q)tools/bench/bench.py
+	$(Q)tools/bench/bench.py; a=$$?; tools/bench/net.py && exit $$a
 
 gdb: deps
 	$(Q)$(MAKE) --no-print-directory $(ELF)

@@ -422,7 +422,7 @@ static void take_data(struct conn *c, const uint8_t *p, uint32_t n)
 		uint32_t off = at % unit, part = MIN(n, s->len - off);
 
 		part = MIN(part, t->expected - at);
-		memcpy((uint8_t *)dma_ptr(s->addr) + off, p, part);
+		copy_data((uint8_t *)dma_ptr(s->addr) + off, p, part);
 		p += part;
 		at += part;
 		n -= part;

@@ -233,7 +233,7 @@ static void same_write(struct scsi_cmd *c)
 	if (!is_ndob(c)) {
 		scsi_gather(c, 0, j->buf, block);
 		for (at = block; at < MIN(JOB_BYTES, j->left * (uint64_t)block); at += block)
-			memcpy(j->buf + at, j->buf, block);
+			copy_data(j->buf + at, j->buf, block);
 	}
 	same_write_next(c);
 }

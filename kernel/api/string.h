@@ -33,6 +33,10 @@ char *strrchr(const char *s, int c);
 char *strstr(const char *s, const char *sub);
 #endif
 
+/* memcpy for the bytes of disks: counted, for what is not copied at all is the fastest. */
+void copy_data(void *restrict dst, const void *restrict src, size_t n);
+uint64_t copied_data(void); /* so many since boot */
+
 /* Copies as much of src as fits and always terminates (size > 0).  True if all of it fitted. */
 bool str_copy(char *dst, size_t size, const char *src);
 

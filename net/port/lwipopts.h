@@ -31,9 +31,9 @@
 #define MEMP_NUM_TCP_PCB_LISTEN 8
 /* Ours have two pieces at least, those out of order a buffer of a NIC; and every connection's
  * first and last. */
-#define MEMP_NUM_TCP_SEG        2048
-#define MEMP_NUM_UDP_PCB        8
-#define MEMP_NUM_RAW_PCB        8
+#define MEMP_NUM_TCP_SEG 2048
+#define MEMP_NUM_UDP_PCB 8
+#define MEMP_NUM_RAW_PCB 8
 
 #define LWIP_ARP                 1
 #define ARP_QUEUEING             1
@@ -92,7 +92,8 @@ void net_hook_ack(struct tcp_pcb *pcb, unsigned bytes); /* port/lwip.c */
 uint32_t net_random(void);
 #define LWIP_HOOK_TCP_ISN(li, lp, ri, rp) net_random()
 
-#define LWIP_DEBUG    0
-#define LWIP_NOASSERT 1 /* of lwIP against itself: what comes from outside is checked without them */
+#define LWIP_DEBUG 0
+#define LWIP_NOASSERT \
+	1 /* of lwIP against itself: what comes from outside is checked without them */
 
 #endif

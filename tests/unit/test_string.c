@@ -29,6 +29,8 @@
 #define strchr          k_strchr
 #define strrchr         k_strrchr
 #define strstr          k_strstr
+#define copy_data       k_copy_data
+#define copied_data     k_copied_data
 #define str_copy        k_str_copy
 #define str_to_u64      k_str_to_u64
 #include "kernel/lib/string.c" /* NOLINT(bugprone-suspicious-include) */
