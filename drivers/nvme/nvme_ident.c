@@ -103,6 +103,13 @@ static void ns_hints(struct limits *l, const struct nvme_id_ns *id)
 		l->chunk_sectors = id->noiob * (block / SECTOR_SIZE);
 }
 
+/* QEMU's controller acknowledges such a write without making it stable (seen in its log of what was
+ * flushed, 7.2).  Without the feature the engine sends a flush behind the write. */
+static bool ignores_fua(const struct nvme_facts *f)
+{
+	return !strcmp(f->model, "QEMU NVMe Ctrl");
+}
+
 static void ns_limits(
 	const struct nvme *n, struct limits *l, const struct nvme_id_ns *id, unsigned shift)
 {
@@ -124,7 +131,8 @@ static void ns_limits(
 	}
 	if (f->oncs & NVME_ONCS_WRITE_ZEROES)
 		l->max_write_zeroes_sectors = MAX_ZERO_BLOCKS << shift;
-	l->write_cache = l->fua = f->write_cache;
+	l->write_cache = f->write_cache;
+	l->fua = f->write_cache && !ignores_fua(f);
 }
 
 may_block int nvme_read_ns(struct nvme *n, uint32_t nsid, struct nvme_ns *ns, uint64_t due_ns)

@@ -2,7 +2,8 @@
 """Flush is real (Must show 5).  Killing QEMU leaves the host's page cache whole and proves nothing;
 so the disks write a log, the log is cut, and of what came after the last flush only a random part,
 torn at 512 bytes, is kept.  Cairn boots on each such image and must find every write that it had
-acknowledged before a flush it had completed.
+acknowledged before a flush it had completed.  The writes are the machine's own, or an initiator's
+that sends SYNCHRONIZE CACHE and FUA.
 
 The last test is the test of this one: a build that answers flushes without sending them must fail.
 """
@@ -13,6 +14,8 @@ import pytest
 
 import blklog
 from cairn import MUTANT_ELF, SOAK, Cairn, make_disk, nvme, sha256, virtio
+from initiator import GOOD, Session, rw
+from test_iscsi import IQN, Served
 
 SIZE = 4 << 20
 SECTORS = SIZE // 512
@@ -20,7 +23,8 @@ BATCHES = 24
 POINTS = 500 if SOAK else 24
 A_BOOT = 6              # images looked at in one boot
 CHUNK = 16              # sectors
-KINDS = {"virtio": ["virtio"], "nvme": ["nvme"], "stripe": ["virtio", "nvme"]}
+KINDS = {"virtio": ["virtio"], "nvme": ["nvme"], "stripe": ["virtio", "nvme"],
+         "iscsi": ["virtio"], "iscsi-stripe": ["virtio", "nvme"]}
 MAKE = {"virtio": virtio, "nvme": nvme}
 
 
@@ -52,6 +56,43 @@ def work(vm, device, i, rng):
     vm.ok(f"blk write {device} 0 8 --seed {seed} --flush")
 
 
+def initiate(x, i, rng):
+    """The same from the other side of a wire.  When it returns, all that was acknowledged is stable:
+    by a cache synchronized in the end, or because every write of the batch had FUA."""
+    only_fua, depth, tags = i % 4 == 3, rng.choice((1, 8, 32)), []
+    for _ in range(rng.randrange(20, 90)):
+        blocks = rng.choice((1, 8, 8, 32, 128))
+        lba = rng.randrange(SECTORS - blocks)
+        fua = only_fua or rng.random() < 0.1
+        tags.append(x.start(rw(0x2a, lba, blocks, fua), write=rng.randbytes(blocks * 512)))
+        if len(tags) >= depth:
+            assert x.finish(tags.pop(0))[0] == GOOD
+        if rng.random() < 0.05:
+            tags.append(x.start(rng.choice((b"\x35", b"\x91"))))
+    for tag in tags:
+        assert x.finish(tag)[0] == GOOD
+    if not only_fua:
+        x.flush()
+
+
+def served(folder, disks, elf):
+    """(machine, what makes a batch) of a device that is written to through iSCSI."""
+    s = Served(lambda d, **kw: Cairn(folder, d, elf=elf, **kw), disks, smp=2)
+    try:
+        below = "/dev/vda"
+        if len(disks) > 1:
+            s.vm.table("st", stripe_table(["/dev/vda", "/dev/nvme0n1"], SECTORS))
+            below = "/dev/mapper/st"
+        s.vm.table("l", f"0 {SECTORS * len(disks)} linear {below} 0")
+        s.vm.ok(f"export create iscsi {IQN} /dev/mapper/l --noauth")
+        x = Session(s.port, IQN)
+        x.run(b"\0")
+    except BaseException:
+        s.vm.end()
+        raise
+    return s.vm, lambda i, rng: initiate(x, i, rng)
+
+
 def record(folder, kind, seed, elf=None):
     """Runs the workload on disks that log."""
     rng = random.Random(seed)
@@ -63,7 +104,10 @@ def record(folder, kind, seed, elf=None):
             starts.append(f.read())
         disks.append(MAKE[k](blklog.node(image, log)))
         logs.append(log)
-    vm = Cairn(folder, disks, smp=2, elf=elf)
+    if kind.startswith("iscsi"):
+        vm, batch = served(folder, disks, elf)
+    else:
+        vm, batch = Cairn(folder, disks, smp=2, elf=elf), None
     try:
         device = {"virtio": "/dev/vda", "nvme": "/dev/nvme0n1"}.get(kind)
         if kind == "stripe":
@@ -71,7 +115,10 @@ def record(folder, kind, seed, elf=None):
             device = "/dev/mapper/st"
         acknowledged = [[blklog.count(x) for x in logs]]
         for i in range(BATCHES):
-            work(vm, device, i, rng)
+            if batch:
+                batch(i, rng)
+            else:
+                work(vm, device, i, rng)
             acknowledged.append([blklog.count(x) for x in logs])
         vm.kill()
     finally:
@@ -122,8 +169,8 @@ def look(folder, kind, rec, cuts, seed):
     vm = Cairn(folder, disks, mem=96)
     try:
         for n, (data, known) in enumerate(wants):
-            devices = {"virtio": [f"/dev/vd{chr(97 + n)}"], "nvme": [f"/dev/nvme{n}n1"],
-                       "stripe": [f"/dev/vd{chr(97 + n)}", f"/dev/nvme{n}n1"]}[kind]
+            names = {"virtio": f"/dev/vd{chr(97 + n)}", "nvme": f"/dev/nvme{n}n1"}
+            devices = [names[k] for k in KINDS[kind]]
             below = devices[0]
             if nr > 1:
                 vm.table(f"st{n}", stripe_table(devices, SECTORS))

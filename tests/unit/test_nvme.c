@@ -260,6 +260,14 @@ static void test_attach(void **state)
 	assert_int_equal(simple(BIO_READ, 0, 8), 0);
 }
 
+/* A controller that is known to forget what FUA means gets a flush behind the write. */
+static void test_fua_ignored(void **state)
+{
+	memcpy(m.id.mn, "QEMU NVMe Ctrl                          ", sizeof(m.id.mn));
+	assert_int_equal(attach(), 0);
+	assert_true(disk()->limits.write_cache && !disk()->limits.fua);
+}
+
 static void test_limits(void **state)
 {
 	struct nvme_id_ns *id = &m.ns[0].id;
@@ -1339,6 +1347,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(test_attach),
+		T(test_fua_ignored),
 		T(test_limits),
 		T(test_namespaces),
 		T(test_lists),
