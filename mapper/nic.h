@@ -24,7 +24,7 @@ struct nic_buf {
 	uint8_t *data;
 	uint32_t len;
 	struct nic *nic;
-	uint64_t client[6]; /* the client's, as long as it owns the buffer; NUL at input() */
+	uint64_t client[6]; /* the client's, as long as it owns the buffer; anything at input() */
 };
 
 /* One frame to be sent, Ethernet header first. */
@@ -73,6 +73,7 @@ struct nic {
 	bool tx_csum, tx_tso4, tx_tso6; /* which offloads a packet may ask for */
 	bool rx_big;                    /* frames of up to 64 KiB may come in */
 	unsigned max_segs;
+	unsigned spare_bufs; /* for receiving, neither with the device nor with the client */
 	const struct nic_ops *ops;
 	void *ctx; /* the driver's */
 	struct nic_stats stats;

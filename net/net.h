@@ -62,7 +62,8 @@ int net_send_with(struct net_conn *c, const void *head, size_t head_len, const v
 /* done() as soon as no NIC has anything any more of what was sent before, on whatever connection:
  * for memory whose connection is gone. */
 void net_linger(struct net_pin *pin);
-size_t net_room(const struct net_conn *c); /* bytes that surely fit now */
+size_t net_room(const struct net_conn *c);    /* bytes that surely fit now */
+uint64_t net_acked(const struct net_conn *c); /* bytes the peer has acknowledged so far */
 /* Lets what was given so far leave without waiting for the end of the turn. */
 void net_push(struct net_conn *c);
 void net_consumed(struct net_conn *c, size_t n);

@@ -21,8 +21,9 @@
 #define BIG_SEGMENTS  30 /* wire segments in one of ours */
 #define BIG_MAX       43800
 #define FIRST_WINDOW  (256u * 1024) /* a storage network: no slow start below this */
-#define SMALL         512           /* a segment that need not be acknowledged at once ... */
-#define SMALL_ACK     16            /* ... but every so many */
+#define OOSEQ_MAX     128
+#define SMALL         512 /* a segment that need not be acknowledged at once ... */
+#define SMALL_ACK     16  /* ... but every so many */
 #define KEEP_IDLE_MS  30000
 #define KEEP_INTVL_MS 5000
 #define KEEP_CNT      6
@@ -60,6 +61,18 @@ void net_hook_ack(struct tcp_pcb *pcb, unsigned bytes)
 	} else {
 		tcp_set_flags(pcb, TF_ACK_DELAY);
 	}
+}
+
+/* What waits for a lost segment keeps buffers from the NIC, and many who are sent one byte too late
+ * for ever would leave it none: the fewer there are, the less may wait. */
+unsigned net_hook_ooseq(void)
+{
+	unsigned most = OOSEQ_MAX;
+	struct nif *n;
+
+	list_for_each (n, &nifs, node)
+		most = MIN(most, n->nic->spare_bufs / 4);
+	return most;
 }
 
 /* ---- references ---- */
@@ -314,6 +327,11 @@ void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx)
 {
 	c->ops = ops;
 	c->ctx = ctx;
+}
+
+uint64_t net_acked(const struct net_conn *c)
+{
+	return c->acked;
 }
 
 void net_push(struct net_conn *c)

@@ -109,6 +109,7 @@ static void rx_fill(struct vnet *n)
 		if (vq_add(&n->rx, NULL, 0, &s, 1, b))
 			return;
 		n->free = b->free;
+		n->nic.spare_bufs--;
 	}
 }
 
@@ -116,6 +117,7 @@ static void buf_back(struct vnet *n, struct rx_buf *b)
 {
 	b->free = n->free;
 	n->free = b;
+	n->nic.spare_bufs++;
 }
 
 static void vnet_buf_free(struct nic *nic, struct nic_buf *nb)

@@ -117,6 +117,17 @@ static void conn_close(struct conn *c)
 	net_close(net);
 }
 
+/* It holds memory, does its part of nothing, and others wait. */
+static bool is_stuck(struct conn *c)
+{
+	uint64_t acked = net_acked(c->net);
+
+	if (acked != c->acked)
+		c->moved_ns = now_ns();
+	c->acked = acked;
+	return tasks_starve() && now_ns() - c->moved_ns > STALL_NS && tasks_wait_for_peer(c);
+}
+
 static void conn_tick(struct timer *t)
 {
 	struct conn *c = container_of(t, struct conn, timer);
@@ -129,6 +140,10 @@ static void conn_tick(struct timer *t)
 	}
 	if (silent > 2 * SILENCE_NS) {
 		conn_kill(c, "no sign of life");
+		return;
+	}
+	if (is_stuck(c)) {
+		conn_kill(c, "moves nothing while others wait for memory");
 		return;
 	}
 	timer_start(t, now_ns() + TICK_NS);
@@ -416,6 +431,7 @@ static void take_data(struct conn *c, const uint8_t *p, uint32_t n)
 	struct task *t = c->sink_task;
 	uint32_t at = c->sink_at, unit = t->small ? PAGE_SIZE : BIG;
 
+	c->moved_ns = c->heard_ns;
 	c->sink_at += n;
 	while (n && at < t->expected) {
 		struct seg *s = &t->segs[at / unit];
@@ -595,7 +611,7 @@ int conn_accept(void *ctx __unused, struct net_conn *net)
 		.first_burst = 65536 };
 	list_init(&c->outq);
 	net_peer_text(net, true, c->peer);
-	c->heard_ns = now_ns();
+	c->heard_ns = c->moved_ns = now_ns();
 	c->timer.fn = conn_tick;
 	timer_start(&c->timer, now_ns() + TICK_NS);
 	next_pdu(c);

@@ -29,6 +29,7 @@
 #define SESSIONS_MAX 32
 #define LOGIN_NS     (15 * NS_PER_S)
 #define SILENCE_NS   (30 * NS_PER_S)
+#define STALL_NS     (10 * NS_PER_S) /* holding memory others wait for, and doing nothing */
 #define BIG          (64u * 1024)
 #define TASK_SEGS    (SCSI_XFER_MAX / BIG + 1)
 #define BUCKETS      64
@@ -152,6 +153,9 @@ struct conn {
 	unsigned nr_free;     /* of the ordinary ones */
 	uint32_t told_max_sn; /* the window as the initiator last heard of it */
 	unsigned fence;       /* aborted tasks still with the disk */
+	unsigned held[2];     /* buffers for data it has, large and small */
+	uint64_t acked;       /* when last looked at, and since when it stands there */
+	uint64_t moved_ns;    /* since when nothing came and nothing was acknowledged */
 	struct timer timer;
 	bool pinged;
 	uint32_t next_ttt;
@@ -188,8 +192,10 @@ bool task_emit(struct task *t); /* true: all of it is sent */
 /* Of a normal session that begins; false: no memory. */
 bool tasks_make(struct conn *c);
 void tasks_drop(struct conn *c);
-void tasks_feed(void);              /* memory came back */
-unsigned iscsi_tasks_running(void); /* how many are with disks, of whatever connection */
+bool tasks_starve(void);                  /* somebody waits for memory */
+bool tasks_wait_for_peer(struct conn *c); /* some of its tasks hold memory and need the initiator */
+void tasks_feed(void);                    /* memory came back */
+unsigned iscsi_tasks_running(void);       /* how many are with disks, of whatever connection */
 
 /* export.c */
 extern struct list iscsi_targets;

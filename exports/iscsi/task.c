@@ -4,7 +4,8 @@
  *
  * Memory.  A command takes its pages when its PDU has come and gives them back when they are
  * acknowledged (reads) or written (writes).  Without pages it waits in line with those of all
- * sessions; what comes first is served first.
+ * sessions; what comes first is served first.  A session has half of them at most, but for a single
+ * command; and one that moves nothing while others wait is dropped (conn.c).
  *
  * Abort.  A bio cannot be called back.  An aborted command that is with the disk ends into the
  * void, and until it has, no later command of its session begins: its write must not come after
@@ -86,6 +87,7 @@ static void pages_free(struct task *t)
 		pool_put(p, dma_ptr(t->segs[i].addr));
 	if (!t->nr_segs)
 		return;
+	t->c->held[t->small] -= t->nr_segs;
 	t->nr_segs = 0;
 	tasks_feed();
 }
@@ -118,16 +120,27 @@ static void task_free(struct task *t)
 	conn_put(c);
 }
 
+/* Buffers that it needs, all of one size. */
+static unsigned pages_needed(struct task *t)
+{
+	t->small = t->room <= PAGE_SIZE;
+	return t->small ? 1 : (t->room + BIG - 1) / BIG;
+}
+
+static bool over_share(struct task *t)
+{
+	unsigned nr = pages_needed(t), held = t->c->held[t->small];
+
+	return held && held + nr > conn_pool(t->small)->nr / 2;
+}
+
 /* False: none now. */
 static bool pages_take(struct task *t)
 {
-	uint32_t unit, n = t->room;
-	struct pool *p;
+	uint32_t nr = pages_needed(t), unit = t->small ? PAGE_SIZE : BIG, n = t->room;
+	struct pool *p = conn_pool(t->small);
 
-	t->small = n <= PAGE_SIZE;
-	unit = t->small ? PAGE_SIZE : BIG;
-	p = conn_pool(t->small);
-	if ((n + unit - 1) / unit > p->nr_free)
+	if (nr > p->nr_free || over_share(t))
 		return false;
 	for (t->nr_segs = 0; n; t->nr_segs++) {
 		uint32_t part = MIN(n, unit);
@@ -135,6 +148,7 @@ static bool pages_take(struct task *t)
 		t->segs[t->nr_segs] = (struct seg){ dma_addr(pool_get(p)), part };
 		n -= part;
 	}
+	t->c->held[t->small] += t->nr_segs;
 	return true;
 }
 
@@ -149,7 +163,7 @@ void tasks_feed(void)
 		struct task *t = container_of(n, struct task, node);
 
 		next = n->next;
-		if (t->c->fence)
+		if (t->c->fence || over_share(t))
 			continue;
 		if (!pages_take(t))
 			break;
@@ -158,6 +172,22 @@ void tasks_feed(void)
 		next = starved.next; /* anything may have happened */
 	}
 	feeding = false;
+}
+
+bool tasks_starve(void)
+{
+	return !list_empty(&starved);
+}
+
+bool tasks_wait_for_peer(struct conn *c)
+{
+	for (unsigned i = 0; c->tasks && i < TASKS + SPARE_TASKS; i++) {
+		const struct task *t = &c->tasks[i];
+
+		if (t->nr_segs && t->state >= TASK_DATA && t->state != TASK_RUNNING)
+			return true;
+	}
+	return false;
 }
 
 /* ---- data from the initiator ---- */

@@ -88,6 +88,9 @@ struct tcp_pcb;
 uint32_t *net_hook_segment(
 	struct pbuf *p, struct tcp_hdr *hdr, const struct tcp_pcb *pcb, uint32_t *opts);
 #define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, hdr, pcb, opts) net_hook_segment(p, hdr, pcb, opts)
+/* Buffers that may wait for a lost one; they are the NIC's. */
+unsigned net_hook_ooseq(void);
+#define TCP_OOSEQ_PBUFS_LIMIT(pcb) net_hook_ooseq()
 void net_hook_ack(struct tcp_pcb *pcb, unsigned bytes); /* port/lwip.c */
 uint32_t net_random(void);
 #define LWIP_HOOK_TCP_ISN(li, lp, ri, rp) net_random()
