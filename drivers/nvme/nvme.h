@@ -36,6 +36,11 @@
  * its command is given up, or when it is ended because it never found a slot; 36 when that costs a
  * reset; 40 when it is tried once more.  One that got its slot late or was tried before costs an
  * abort at 40 and a reset at 45.  A reset lasts until the oldest bio is 57 old, at most 20.
+ *
+ * That is for one request.  Behind those that are here wait others, in mapped devices, and a device
+ * that is silent would cost each lot of them as much again.  So when nothing at all was answered for
+ * a whole round, one command is sent as a probe and the rest waits for what becomes of it: with an
+ * answer all goes on, without one the device is given up.
  */
 #define NVME_TICK_NS         NS_PER_S
 #define NVME_TICKS_ABORT     31u /* a command this old is aborted */
@@ -43,6 +48,7 @@
 #define NVME_TICKS_RESET     36u /* a command this old costs a reset */
 #define NVME_TICKS_RETRY     40u /* a bio this old is not tried once more, and its command aborted */
 #define NVME_TICKS_LAST      45u /* a bio this old costs a reset */
+#define NVME_TICKS_PROBE     8u  /* a probe this old costs a reset */
 #define NVME_TICKS_TOTAL     57u
 #define NVME_TICKS_MAX_RESET 20u
 
@@ -50,7 +56,7 @@
 #define NVME_NOT_READY_NS    (500 * NS_PER_MS) /* between tries of a namespace that wakes up */
 #define NVME_NOT_READY_TICKS 20u
 #define NVME_MAX_BAD         256u /* impossible completions before the controller is reset */
-#define NVME_MAX_VAIN        2u   /* resets in a row after which nothing had come back */
+#define NVME_MAX_VAIN        2u   /* rounds in a row, of resets or aborts, that brought nothing */
 #define NVME_MAX_BAD_RESETS  2u   /* resets because of impossible completions */
 
 struct nvme;
@@ -105,10 +111,13 @@ struct nvme_queue {
 	uint32_t tick, seq;
 	bool live; /* commands may be issued and completions taken */
 	bool dead;
-	bool backlogged; /* something waits in backlog or it is not live: join it */
+	bool backlogged; /* something waits in backlog, it is not live or it probes: join it */
+	bool probing;    /* one command at a time, until one is answered */
 	bool has_irq, polled;
 	uint16_t nr_bad; /* impossible completions since the last reset */
-	uint64_t nr_done;
+	uint64_t nr_done, nr_aborted; /* completions; those that only say they were aborted */
+	uint64_t nr_answered;         /* the others, as the watchdog last saw it */
+	uint32_t answered_tick;       /* when it last saw that it had grown */
 	char *lists; /* NVME_LIST_BYTES a slot */
 	struct bio_list backlog, delayed;
 	struct timer watchdog, lookout, delay;
@@ -158,8 +167,9 @@ struct nvme {
 	bool keeper_runs, stop;
 	bool alarm;  /* some queue wishes something */
 	bool urgent; /* ... a reset */
+	bool silent, heard; /* what is found out after a round of aborts */
 	unsigned nr_resets, nr_vain, nr_bad_resets;
-	uint64_t nr_done_at_reset;
+	uint64_t nr_answered_at_reset;
 };
 
 /* nvme_admin.c */
@@ -210,6 +220,7 @@ void nvme_queue_park(void *queue);
 /* The device reaches no memory any more and never will: everything ends with -EIO. */
 void nvme_queue_kill(void *queue);
 /* Ends what waited too long for a slot: the device never had it. */
+void nvme_queue_probe(void *queue);
 void nvme_queue_prune(struct nvme_queue *q, unsigned age);
 
 static inline bool nvme_queue_busy(const struct nvme_queue *q)
@@ -221,6 +232,11 @@ static inline bool nvme_queue_busy(const struct nvme_queue *q)
 #define NVME_BIO_SAVED     (1ull << 40) /* a reset has passed over it */
 #define NVME_BIO_RETRIES   (0xffull << 32)
 #define NVME_BIO_ONE_RETRY (1ull << 32)
+
+static inline uint64_t nvme_answered(const struct nvme_queue *q)
+{
+	return q->nr_done - q->nr_aborted;
+}
 
 static inline unsigned nvme_bio_age(const struct nvme_queue *q, const struct bio *bio)
 {

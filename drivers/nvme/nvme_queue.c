@@ -205,11 +205,11 @@ static inline void nvme_queue_issue(struct nvme_queue *q, struct bio *bio)
 
 static void nvme_queue_pump(struct nvme_queue *q)
 {
-	while (q->free != NVME_NO_SLOT) {
+	while (q->free != NVME_NO_SLOT && !(q->probing && q->nr_out)) {
 		struct bio *bio = bio_list_pop(&q->backlog);
 
 		if (!bio) {
-			q->backlogged = false;
+			q->backlogged = q->probing;
 			return;
 		}
 		nvme_queue_issue(q, bio);
@@ -229,6 +229,8 @@ void nvme_queue_submit(struct nvme_queue *q, struct bio *bio)
 	if (unlikely(q->backlogged || q->free == NVME_NO_SLOT)) {
 		q->backlogged = true;
 		bio_list_add(&q->backlog, bio);
+		if (unlikely(q->probing && q->live))
+			nvme_queue_pump(q);
 		return;
 	}
 	nvme_queue_issue(q, bio);
@@ -350,8 +352,11 @@ static void nvme_queue_reap(struct nvme_queue *q)
 		q->nr_done++;
 		if (likely(!(NVME_STATUS(cid_status) & NVME_STATUS_CODE)))
 			bio_end(bio, 0);
-		else
+		else {
+			q->nr_aborted += (NVME_STATUS(cid_status) & NVME_STATUS_CODE) ==
+					 NVME_SC_ABORTED;
 			nvme_queue_failed(q, bio, NVME_STATUS(cid_status));
+		}
 	} while (--left && nvme_queue_fresh(q));
 }
 
@@ -364,8 +369,10 @@ static bool nvme_queue_poll(struct poller *p)
 		return false;
 	if (nvme_queue_fresh(q)) {
 		nvme_queue_reap(q);
-		if (unlikely(q->backlogged))
+		if (unlikely(q->backlogged)) {
+			q->probing &= nvme_answered(q) == q->nr_answered;
 			nvme_queue_pump(q);
+		}
 		mmio_write32(q->cq_doorbell, q->cq_head);
 		did = true;
 	}
@@ -481,10 +488,20 @@ void nvme_queue_prune(struct nvme_queue *q, unsigned age)
 		bio_end(bio, -ETIMEDOUT);
 }
 
+void nvme_queue_probe(void *queue)
+{
+	struct nvme_queue *q = queue;
+
+	q->nr_answered = nvme_answered(q);
+	q->probing = q->backlogged = true;
+}
+
 void nvme_queue_start(void *queue)
 {
 	struct nvme_queue *q = queue;
 
+	if (q->ctrl->nr_vain)
+		nvme_queue_probe(q);
 	if (!q->polled) {
 		poller_add(&q->poller);
 		q->polled = true;

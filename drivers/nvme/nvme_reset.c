@@ -60,7 +60,8 @@ static bool slot_wants_abort(const struct nvme_queue *q, const struct nvme_slot 
 
 static bool slot_wants_reset(const struct nvme_queue *q, const struct nvme_slot *s)
 {
-	return q->tick - s->tick >= NVME_TICKS_RESET || nvme_bio_age(q, s->bio) >= NVME_TICKS_LAST;
+	return q->tick - s->tick >= (q->probing ? NVME_TICKS_PROBE : NVME_TICKS_RESET) ||
+	       nvme_bio_age(q, s->bio) >= NVME_TICKS_LAST;
 }
 
 static void queue_check(struct nvme_queue *q)
@@ -95,6 +96,11 @@ void nvme_watchdog(struct timer *t)
 	if (!nvme_queue_busy(q))
 		return;
 	q->tick++; /* a machine that was stopped for an hour ages by one */
+	if (nvme_answered(q) != q->nr_answered) {
+		q->nr_answered = nvme_answered(q);
+		q->answered_tick = q->tick;
+		q->probing = false;
+	}
 	timer_start(t, now_ns() + NVME_TICK_NS);
 	if (!q->live)
 		return;
@@ -154,6 +160,37 @@ static may_block bool abort_all(struct nvme *n)
 		}
 	}
 	return true;
+}
+
+static uint64_t answered(const struct nvme *n)
+{
+	uint64_t nr = 0;
+
+	for (unsigned i = 0; i < n->nr_queues; i++)
+		nr += nvme_answered(n->queues[i]);
+	return nr;
+}
+
+/* Only aborts were answered for as long as a command may take? */
+static void look_silent(void *queue)
+{
+	struct nvme_queue *q = queue;
+
+	if (q->tick - q->answered_tick >= NVME_TICKS_ABORT)
+		q->ctrl->silent = true;
+	else if (nvme_queue_busy(q))
+		q->ctrl->heard = true;
+}
+
+static may_block void aborted(struct nvme *n)
+{
+	n->silent = n->heard = false;
+	nvme_each_queue(n, look_silent);
+	if (!n->silent || n->heard)
+		return;
+	n->nr_vain = 1;
+	n->nr_answered_at_reset = answered(n);
+	nvme_each_queue(n, nvme_queue_probe);
 }
 
 /* ---- reset ---- */
@@ -262,16 +299,16 @@ static may_block int bring_up(struct nvme *n, uint64_t until_ns)
 static uint64_t judge(struct nvme *n)
 {
 	unsigned i, oldest = 0, left;
-	uint64_t nr_done = 0;
+	uint64_t nr = answered(n);
 	bool bad = false;
 
 	for (i = 0; i < n->nr_queues; i++) {
 		oldest = MAX(oldest, n->queues[i]->oldest);
-		nr_done += n->queues[i]->nr_done;
 		bad |= n->queues[i]->nr_bad >= NVME_MAX_BAD;
 	}
-	n->nr_vain = n->nr_resets && nr_done == n->nr_done_at_reset ? n->nr_vain + 1 : 0;
-	n->nr_done_at_reset = nr_done;
+	n->nr_vain = (n->nr_resets || n->nr_vain) && nr == n->nr_answered_at_reset ? n->nr_vain + 1
+										    : 0;
+	n->nr_answered_at_reset = nr;
 	n->nr_resets++;
 	n->nr_bad_resets += bad;
 	left = oldest < NVME_TICKS_TOTAL ? NVME_TICKS_TOTAL - oldest : 1;
@@ -347,8 +384,12 @@ void nvme_keeper(void *arg)
 		gate_enter(&n->gate);
 		urgent = n->urgent;
 		n->alarm = false;
-		if (!n->stop && !n->dead && (urgent || !abort_all(n)))
+		if (n->stop || n->dead)
+			;
+		else if (urgent || !abort_all(n))
 			reset(n);
+		else
+			aborted(n);
 		gate_leave(&n->gate);
 	}
 	n->keeper_runs = false;

@@ -17,7 +17,9 @@
 #define BLK_MAX_DESCS     64 /* header, 62 runs of memory, status */
 #define BLK_NO_CORE       UINT32_MAX
 #define BLK_TICK_NS       NS_PER_S
-#define BLK_TIMEOUT_TICKS 30 /* a request older than this is given up */
+/* A request older than this is given up.  Whoever has more under way than the disk was given at
+ * once waits for two of these, and for two resets, and still has its answer within a minute. */
+#define BLK_TIMEOUT_TICKS 25
 
 /* What the device reads of a request and writes of its end; one for each slot, in DMA memory. */
 struct blk_req {

@@ -8,8 +8,8 @@
  * until then their pages are the device's.  A device on virtio-mmio that neither confirms nor can
  * be cut off keeps its bios for as long as it goes on like that: an answer could be a lie.
  *
- * Bounds: a request is noticed at most 31 s after it was given to the device; the reset takes at
- * most 20 s; what is 30 s old by then ends with -ETIMEDOUT, younger requests are sent again with
+ * Bounds: a request is noticed at most 26 s after it was given to the device; the reset takes at
+ * most 20 s; what is 25 s old by then ends with -ETIMEDOUT, younger requests are sent again with
  * the age they have.  A disk from which nothing comes back between two recoveries is gone.
  *
  * The fiber was made at attach, so recovery needs no memory.
@@ -59,7 +59,7 @@ static void judge(struct blk *b)
 	}
 	b->strikes = progress ? 1 : b->strikes + 1;
 	log_warn("%s: %s, resetting the device", b->bdev.name,
-		timeout ? "no answer for 30 s" : "the device misbehaves");
+		timeout ? "no answer for 25 s" : "the device misbehaves");
 }
 
 /* Returns when the device touches no memory any more; sets b->cut if it is of no more use. */

@@ -12,6 +12,7 @@
 #include "drivers/nvme/nvme.h"
 #include "drivers/pci/pcireg.h"
 #include "tests/host/host.h"
+#include "tests/host/mapped.h"
 #include "tests/host/model_nvme.h"
 
 #define BAR_AT     0x8000000000ull
@@ -1007,35 +1008,77 @@ static void test_reset_all_cores(void **state)
 	assert_int_equal(ctrl()->nr_resets, 1);
 }
 
-/* Silent for good, with more requests than slots. */
-static void expect_all_time_out(bool gone)
+/* Silent for good, with more requests than slots, and with more than a mapped device lets through
+ * at once: each has an error within the minute (io_done() looks), whether aborts are answered and
+ * do something, are answered and do nothing, or are not answered either. */
+static void silent(enum bio_op op, bool below, unsigned cores, unsigned how)
 {
-	static struct io *io[300];
-	unsigned hits;
+	static struct io *io[900];
+	struct bdev *mapped = NULL;
+	unsigned i, nr = below ? ARRAY_SIZE(io) : 300;
 
-	submit_many(io, 300, BIO_READ);
+	host_set_cores(cores);
+	m.aborts = how == 0;
+	m.silent_abort = how == 2;
+	assert_int_equal(attach(), 0);
+	if (below) {
+		dm_init();
+		assert_int_equal(mapped_create("m", "0 8192 linear /dev/nvme0n1 0"), 0);
+		mapped = mapped_bdev("m");
+	}
+	assert_int_equal(simple(BIO_READ, 0, 8), 0);
+	m.silent = true;
+	for (i = 0; i < nr; i++) {
+		io[i] = io_new(op, i * 8, 8);
+		if (below)
+			io[i]->bio.dev = mapped;
+		host_set_core(i % cores);
+		io_submit(io[i]);
+	}
+	host_set_core(0);
 	wait_all();
-	hits = free_many(io, 300, -ETIMEDOUT);
-	assert_int_equal(hits, gone ? 0 : 300);
+	assert_int_equal(free_many(io, nr, 0), 0);
+	if (mapped)
+		assert_int_equal(mapped_remove("m"), 0);
+	/* And no end of it: it is given up when it stays like that. */
+	for (i = 0; i < 3 && simple(BIO_READ, 0, 8) != -ENODEV; i++)
+		;
+	assert_true(disk()->gone);
+	assert_true(host_log_has("nothing came back since the last resets"));
 }
 
 static void test_silent(void **state)
 {
-	unsigned i;
-	int err = 0;
+	for (unsigned i = 0; i < 24; i++) {
+		silent(i & 1 ? BIO_WRITE : BIO_READ, i / 2 % 2, 1 + i / 4 % 2, i / 8);
+		teardown(state);
+		setup(state);
+	}
+}
 
-	host_set_cores(2);
+/* Silent for a while: what waited behind the probe goes on when that is answered. */
+static void test_silent_for_a_while(void **state)
+{
+	static struct io *io[400];
+
 	m.aborts = true;
 	assert_int_equal(attach(), 0);
 	m.silent = true;
-	expect_all_time_out(false);
-	m.aborts = false;
-	expect_all_time_out(false);
-	m.silent_abort = true;
-	for (i = 0; i < 3 && err != -ENODEV; i++)
-		err = simple(BIO_READ, 0, 8);
-	assert_int_equal(err, -ENODEV);
-	assert_true(host_log_has("nothing came back since the last resets"));
+	submit_many(io, 300, BIO_READ);
+	wait_all();
+	free_many(io, 300, 0);
+	/* the probe, and what waits behind it */
+	submit_many(io, 400, BIO_READ);
+	host_advance(3 * NS_PER_S);
+	m.silent = false;
+	model_nvme_release(&m, 0);
+	host_run_until(none_out, NULL, 2 * LONGEST_NS);
+	free_many(io, 400, 0);
+	assert_false(disk()->gone);
+	assert_int_equal(simple(BIO_READ, 0, 8), 0);
+	submit_many(io, 400, BIO_WRITE);
+	wait_all();
+	assert_int_equal(free_many(io, 400, 0), 400);
 }
 
 /* Slow is not silent: everything takes 25 s, and what had to wait for a slot ends in time too. */
@@ -1377,6 +1420,7 @@ int main(void)
 		T(test_reset_no_abort),
 		T(test_reset_all_cores),
 		T(test_silent),
+		T(test_silent_for_a_while),
 		T(test_slow),
 		T(test_never_disabled),
 		T(test_slow_reset),
