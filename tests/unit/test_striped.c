@@ -230,6 +230,36 @@ static void test_limits(void **state)
 	assert_int_not_equal(l->max_discard_sectors, 0);
 }
 
+/* Chunks smaller than the blocks of the disks: what would fall between two of them is refused, and
+ * never moved to a block near by. */
+static void test_blocks_larger_than_chunks(void **state)
+{
+	struct limits l;
+	struct ramdisk *big[2];
+	static uint8_t bytes[8192] __aligned(4096);
+
+	limits_default(&l);
+	l.logical_block = l.physical_block = 4096;
+	big[0] = ramdisk_create("big0", 4096, &l);
+	big[1] = ramdisk_create("big1", 4096, &l);
+	memset(bytes, 0x77, sizeof(bytes));
+	for (unsigned chunk = 1; chunk < 16; chunk <<= 1) {
+		char table[80];
+
+		str_printf(table, sizeof(table), "0 8192 striped 2 %u big0 0 big1 0", chunk);
+		assert_int_equal(mapped_create("m", table), 0);
+		assert_int_equal(mapped_rw(mapped_bdev("m"), BIO_WRITE, 0, 8, 16, bytes),
+			chunk < 8 ? -EINVAL : 0);
+		assert_int_equal(mapped_rw(mapped_bdev("m"), BIO_READ, 0, 8, 16, bytes),
+			chunk < 8 ? -EINVAL : 0);
+		if (chunk < 8)
+			assert_int_equal(big[0]->nr[BIO_WRITE] + big[1]->nr[BIO_WRITE], 0);
+		assert_int_equal(mapped_remove("m"), 0);
+	}
+	ramdisk_destroy(big[0]);
+	ramdisk_destroy(big[1]);
+}
+
 static void test_refuses(void **state)
 {
 	static const struct {
@@ -290,6 +320,7 @@ int main(void)
 		T(test_flush_once_each),
 		T(test_health),
 		T(test_limits),
+		T(test_blocks_larger_than_chunks),
 		T(test_refuses),
 	};
 
