@@ -165,6 +165,85 @@ static unsigned seg_max(const struct tcp_pcb *pcb)
 	return half && half < pcb->mss ? half : pcb->mss;
 }
 
+/* The part of an unsent segment behind its first `at` bytes becomes a segment of its own. */
+static void seg_split(struct net_conn *c, struct tcp_pcb *pcb, struct tcp_seg *seg, unsigned at)
+{
+	uint32_t seq = lwip_ntohl(seg->tcphdr->seqno) + at;
+	struct pbuf *p = seg->p, *rest = p->next, *q;
+	struct tcp_seg *new = spares;
+	struct piece *head, *x;
+	unsigned left = at;
+
+	for (; left >= rest->len; p = rest, rest = p->next)
+		left -= rest->len;
+	if (left) { /* inside of it */
+		p = rest;
+		if (p->payload == ((struct piece *)(void *)p)->bytes) {
+			x = piece_get(NULL, (uint16_t)(p->len - left), PBUF_RAM);
+			memcpy(x->bytes, (uint8_t *)p->payload + left, p->len - left);
+		} else {
+			x = piece_get(
+				(uint8_t *)p->payload + left, (uint16_t)(p->len - left), PBUF_ROM);
+		}
+		rest = &x->pc.pbuf;
+		rest->tot_len = UINT16_MAX;
+		rest->next = p->next;
+		p->len = (uint16_t)left;
+		pcb->snd_queuelen++;
+		if (c->tail == p)
+			c->tail = rest;
+	}
+	p->next = NULL;
+	spares = new->next;
+	nr_spares--;
+	head = piece_get(NULL, TCP_HLEN, PBUF_RAM);
+	pcb->snd_queuelen++;
+	seg_headers(pcb, new, &head->pc.pbuf);
+	new->tcphdr->seqno = lwip_htonl(seq);
+	if (TCPH_FLAGS(seg->tcphdr) & TCP_FIN) {
+		TCPH_UNSET_FLAG(seg->tcphdr, TCP_FIN);
+		TCPH_SET_FLAG(new->tcphdr, TCP_FIN);
+	}
+	new->len = (uint16_t)(seg->len - at);
+	new->p->next = rest;
+	new->p->tot_len = (uint16_t)(TCP_HLEN + new->len);
+	seg->len = (uint16_t)at;
+	seg->p->tot_len = (uint16_t)(TCP_HLEN + at);
+	new->next = seg->next;
+	seg->next = new;
+	if (c->tail_seg != seg)
+		return;
+	c->tail_seg = new;
+	c->tail_seq = seq;
+	for (c->nr_pieces = 0, q = new->p; q; q = q->next)
+		c->nr_pieces++;
+}
+
+/* A peer whose window has room for half of a large segment does not tell when it has more (it is
+ * not twice as much), and lwIP would wait for a timer to cut the segment.  Here it is cut at once,
+ * at the size of the wire's segments. */
+void net_hook_fit(struct tcp_pcb *pcb)
+{
+	struct tcp_seg *seg = pcb->unsent;
+	struct net_conn *c = pcb->callback_arg;
+	uint32_t wnd, before;
+
+	if (!seg || !c || pcb->state < ESTABLISHED)
+		return;
+	wnd = MIN(pcb->snd_wnd, pcb->cwnd);
+	before = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
+	if (likely(before + seg->len <= wnd))
+		return;
+	/* Nor what was sent before, or is no more than the wire takes. */
+	if (before >= wnd || wnd - before < c->peer_mss || seg->len <= c->peer_mss ||
+		TCP_SEQ_LT(lwip_ntohl(seg->tcphdr->seqno), pcb->snd_nxt))
+		return;
+	wnd -= before;
+	if ((pcb->unacked && wnd < seg->len / 2u) || nr_free < 2 || !spares_fill(1))
+		return;
+	seg_split(c, pcb, seg, wnd - wnd % c->peer_mss);
+}
+
 /* ---- the interface ---- */
 
 /* Pieces came back: everybody who wants room tries, once. */
@@ -196,8 +275,10 @@ static void flush_run(struct work *w __unused)
 	while ((c = dirty)) {
 		dirty = c->next_dirty;
 		c->dirty = false;
-		if (c->pcb)
-			tcp_output(c->pcb);
+		if (!c->pcb)
+			continue;
+		net_hook_fit(c->pcb);
+		tcp_output(c->pcb);
 	}
 }
 

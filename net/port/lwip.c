@@ -24,7 +24,10 @@
 /* Asked of every packet, and but for a `ping` there is nobody to ask. */
 #define raw_input(p, inp) (raw_pcbs ? raw_input(p, inp) : RAW_INPUT_NONE)
 #include "core/tcp.c"
+/* After each segment that came in, the window may be another one. */
+#define tcp_output(pcb) (net_hook_fit(pcb), tcp_output(pcb))
 #include "core/tcp_in.c"
+#undef tcp_output
 #include "core/tcp_out.c"
 #include "core/udp.c"
 #include "core/ipv4/acd.c"

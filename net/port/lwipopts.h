@@ -91,6 +91,7 @@ uint32_t *net_hook_segment(
 /* Buffers that may wait for a lost one; they are the NIC's. */
 unsigned net_hook_ooseq(void);
 #define TCP_OOSEQ_PBUFS_LIMIT(pcb) net_hook_ooseq()
+void net_hook_fit(struct tcp_pcb *pcb);                 /* port/lwip.c */
 void net_hook_ack(struct tcp_pcb *pcb, unsigned bytes); /* port/lwip.c */
 uint32_t net_random(void);
 #define LWIP_HOOK_TCP_ISN(li, lp, ri, rp) net_random()

@@ -31,8 +31,12 @@ def keys(**pairs):
 class Wire:
     """One connection."""
 
-    def __init__(self, port, host="127.0.0.1", timeout=5):
-        self.s = socket.create_connection((host, port), timeout=timeout)
+    def __init__(self, port, host="127.0.0.1", timeout=5, window=0):
+        self.s = socket.socket()
+        self.s.settimeout(timeout)
+        if window:
+            self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.s.connect((host, port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
 
@@ -78,8 +82,9 @@ def login_pdu(data, flags=0x87, isid=1, tsih=0, cid=1, op=0x43, **words):
 class Session(Wire):
     """In the full feature phase.  Commands are sent with start() and looked for with finish()."""
 
-    def __init__(self, port, iqn, name=WHO, isid=None, **more):
-        super().__init__(port)
+    def __init__(self, port, iqn, name=WHO, isid=None, host="127.0.0.1", timeout=5, window=0,
+                 **more):
+        super().__init__(port, host, timeout, window)
         isid = int.from_bytes(os.urandom(3), "big") if isid is None else isid
         want = dict(InitiatorName=name, SessionType="Normal", TargetName=iqn,
                     HeaderDigest="None", DataDigest="None", ImmediateData="Yes", InitialR2T="Yes",
