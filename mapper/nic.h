@@ -45,6 +45,8 @@ struct nic_client {
 	/* A frame of `bytes` bytes.  csum_ok: the TCP or UDP checksum in it need not be looked at.
 	 */
 	void (*input)(struct nic *nic, struct nic_buf *frame, uint32_t bytes, bool csum_ok);
+	/* There is no further frame for the moment: what the client put off for one is due. */
+	void (*input_end)(struct nic *nic);
 	/* The device reads the memory of that packet no more (sent, or never to be). */
 	void (*sent)(struct nic *nic, void *token);
 	void (*link_changed)(struct nic *nic);

@@ -12,5 +12,6 @@ KCFLAGS_net_net_ip := $(NET_OWN)
 KCFLAGS_net_net_ping := $(NET_OWN)
 KCFLAGS_net_net_send := $(NET_OWN)
 KCFLAGS_net_net_clock := $(NET_OWN)
+KCFLAGS_net_net_gro := $(NET_OWN)
 # Its mem_free() and ours have one name; its warnings are its own.
 KCFLAGS_net_port_lwip := $(NET_OWN) -w -I.deps/lwip/src -Dmem_free=lwip_mem_free

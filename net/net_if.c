@@ -126,13 +126,26 @@ static void nif_input(struct nic *nic, struct nic_buf *frame, uint32_t bytes, bo
 	if (!head)
 		return;
 	net_clock_wind();
+	if (likely(csum_ok)) {
+		net_gro(n, head);
+		return;
+	}
+	net_gro_end(n);
 	NETIF_SET_CHECKSUM_CTRL(
-		&n->netif, csum_ok ? n->netif.chksum_flags &
-					     ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP)
-				   : n->netif.chksum_flags | NETIF_CHECKSUM_CHECK_TCP |
-					     NETIF_CHECKSUM_CHECK_UDP);
-	if (n->netif.input(head, &n->netif) != ERR_OK)
-		pbuf_free(head);
+		&n->netif, n->csum_flags | NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
+	net_up(n, head);
+	NETIF_SET_CHECKSUM_CTRL(&n->netif, n->csum_flags);
+}
+
+void net_up(struct nif *n, struct pbuf *p)
+{
+	if (n->netif.input(p, &n->netif) != ERR_OK)
+		pbuf_free(p);
+}
+
+static void nif_input_end(struct nic *nic)
+{
+	net_gro_end(nic->client_ctx);
 }
 
 /* ---- out ---- */
@@ -258,7 +271,10 @@ static err_t nif_begin(struct netif *netif)
 	netif->linkoutput = nif_output;
 	if (n->nic->tx_csum)
 		flags &= ~NETIF_CHECKSUM_GEN_TCP;
+	/* Of frames whose sum is not known to be good, nif_input() has it checked. */
+	flags &= ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
 	NETIF_SET_CHECKSUM_CTRL(netif, flags);
+	n->csum_flags = flags;
 	return ERR_OK;
 }
 
@@ -275,6 +291,7 @@ static void nif_link(struct nic *nic)
 
 static const struct nic_client client = {
 	.input = nif_input,
+	.input_end = nif_input_end,
 	.sent = nif_sent,
 	.link_changed = nif_link,
 };

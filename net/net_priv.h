@@ -18,6 +18,12 @@ struct nif {
 	struct netif netif;
 	struct nic *nic;
 	bool dhcp, had_lease;
+	uint16_t csum_flags; /* lwIP's, for frames whose checksum is good */
+	struct {             /* net_gro.c: what may still grow */
+		struct pbuf *head, *tail;
+		unsigned bytes, joined;
+		uint32_t next_seq;
+	} gro;
 	/* Packets given to the NIC and given back by it, which happens in order: memory that was
 	 * let go when `queued` stood at n is the NIC's no more once `done` has come to n. */
 	uint64_t queued, done;
@@ -53,6 +59,10 @@ struct nif *nif_find(const char *name);
  */
 extern uint16_t net_segment_size;
 
+/* net_gro.c: a frame whose checksum is good, on its way up; and what is held back of those. */
+void net_gro(struct nif *n, struct pbuf *p);
+void net_gro_end(struct nif *n);
+void net_up(struct nif *n, struct pbuf *p); /* net_if.c: into lwIP */
 /* net_clock.c.  Before anything is given to lwIP that makes it wait for something. */
 void net_clock_wind(void);
 void net_clock_init(void);

@@ -283,6 +283,8 @@ static bool vnet_poll(struct poller *p)
 		/* A ring full at a time: others want to run as well. */
 		for (most = n->rx.size; most && (b = vq_take(&n->rx, &len)); most--)
 			rx_take(n, b, len);
+		if (n->nic.client)
+			n->nic.client->input_end(&n->nic);
 		any = true;
 	}
 	if (unlikely(n->rx.broken || n->tx.broken)) {
