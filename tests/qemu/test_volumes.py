@@ -12,7 +12,7 @@ import pytest
 from cairn import TOP, sha256, virtio
 
 GOLDEN = os.environ.get("CAIRN_GOLDEN", os.path.join(TOP, "..", "shared", "golden"))
-HAVE = {"linear", "striped", "zero", "error"}
+HAVE = {"linear", "striped", "zero", "error", "unstriped"}
 
 
 def cases():
