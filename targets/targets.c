@@ -8,6 +8,7 @@ const struct target_ops *const all_targets[] = {
 	&error_ops,
 	&linear_ops,
 	&striped_ops,
+	&switch_ops,
 	&unstriped_ops,
 	&zero_ops,
 	NULL,

@@ -12,7 +12,8 @@ import pytest
 from cairn import TOP, sha256, virtio
 
 GOLDEN = os.environ.get("CAIRN_GOLDEN", os.path.join(TOP, "..", "shared", "golden"))
-HAVE = {"linear", "striped", "zero", "error", "unstriped"}
+HAVE = {"linear", "striped", "zero", "error", "unstriped", "switch"}
+REPLAY = {"switch", "dust"}     # messages make what is read through these what it was
 
 
 def cases():
@@ -68,8 +69,13 @@ def test_volume(boot, folder, case):
         read_only = " --readonly" if m["ro"] else ""
         vm.ok(f"dmsetup create {m['name']}{read_only}", then=[real(x) for x in m["table"]])
         said = "".join(x + ";" for x in vm.ok(f"dmsetup status {m['name']}").splitlines())
-        assert re.sub(r"\b254:(\d+)\b", lambda d: "{%s}" % manifest["images"][
-            int(d.group(1)) // 16]["role"], said) == m["status"]
+        said = re.sub(r"\b254:(\d+)\b", lambda d: "{%s}" % manifest["images"][
+            int(d.group(1)) // 16]["role"], said)
+        assert said == m.get("status_after_reactivation", m["status"])
+        for name, words in manifest["messages"] if REPLAY & targets_of(manifest) else []:
+            if name == m["name"]:
+                sector, words = words.split(" ", 1)
+                vm.ok(f"dmsetup message {name} {sector} {words}")
         if not m.get("sha256"):
             continue
         # What cannot be read counts as zeroes, and it must be just that.
