@@ -7,6 +7,7 @@
 const struct target_ops *const all_targets[] = {
 	&error_ops,
 	&linear_ops,
+	&log_writes_ops,
 	&striped_ops,
 	&switch_ops,
 	&unstriped_ops,

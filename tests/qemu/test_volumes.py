@@ -12,7 +12,8 @@ import pytest
 from cairn import TOP, sha256, virtio
 
 GOLDEN = os.environ.get("CAIRN_GOLDEN", os.path.join(TOP, "..", "shared", "golden"))
-HAVE = {"linear", "striped", "zero", "error", "unstriped", "switch"}
+HAVE = {"linear", "striped", "zero", "error", "unstriped", "switch",
+        "log-writes"}
 REPLAY = {"switch", "dust"}     # messages make what is read through these what it was
 
 
