@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* blk - single requests to a device by hand, and a load (bench.c). */
+/* blk - single requests to a device by hand, a load (bench.c), and disks of memory. */
+#include "drivers/ram.h"
 #include "kernel/api/crypto.h"
 #include "kernel/api/errno.h"
 #include "kernel/api/string.h"
@@ -261,17 +262,57 @@ static may_block int bench_words(
 	return bench_run(io, &how, why);
 }
 
+/* "64M", "1048576": bytes.  As parse_size(), but for what a disk may have. */
+static int parse_bytes(const char *word, uint64_t *out)
+{
+	static const char units[] = "kmg";
+	size_t n = strlen(word);
+	const char *unit = n ? strchr(units, word[n - 1] | 32) : NULL;
+	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	char text[24];
+
+	if (!str_copy(text, sizeof(text), word))
+		return -EINVAL;
+	if (shift)
+		text[n - 1] = 0;
+	if (str_to_u64(text, 10, UINT64_MAX >> shift, out))
+		return -EINVAL;
+	*out <<= shift;
+	return 0;
+}
+
+static may_block int ramdisk_words(unsigned argc, char **argv, struct strbuf *why)
+{
+	const char *words;
+	uint64_t bytes;
+	int err;
+
+	if (argc == 5 && !strcmp(argv[2], "create")) {
+		if (parse_bytes(argv[4], &bytes))
+			return fail(why, -EINVAL, "%.60s: not a size", argv[4]);
+		err = ram_create(argv[3], bytes, &words);
+	} else if (argc == 4 && !strcmp(argv[2], "remove")) {
+		err = ram_remove(argv[3], &words);
+	} else {
+		return fail(why, -EINVAL, "blk ramdisk: create <name> <size>, or remove <name>");
+	}
+	return err ? fail(why, err, "%.60s: %s", argv[3], words) : 0;
+}
+
 static const char *const subcommands[] = { "read", "write", "sum", "zero", "discard", "flush",
-	"bench" };
+	"bench", "ramdisk" };
 
 static may_block int blk_run(struct shell_io *io, unsigned argc, char **argv, struct strbuf *why)
 {
 	struct range r = { 0 };
 
 	if (argc < 2)
-		return fail(why, -EINVAL, "blk: read, write, sum, zero, discard, flush or bench?");
+		return fail(why, -EINVAL,
+			"blk: read, write, sum, zero, discard, flush, bench or ramdisk?");
 	if (!strcmp(argv[1], "bench"))
 		return bench_words(io, argc, argv, why);
+	if (!strcmp(argv[1], "ramdisk"))
+		return ramdisk_words(argc, argv, why);
 	if (!strcmp(argv[1], "flush")) {
 		if (argc != 3)
 			return fail(why, -EINVAL, "blk flush: which device?");
@@ -287,15 +328,20 @@ static may_block int blk_run(struct shell_io *io, unsigned argc, char **argv, st
 static void blk_complete(unsigned argc, char **argv, const char *begun,
 	void (*out)(void *ctx, const char *word), void *ctx)
 {
-	if (argc == 2)
+	static const char *const of_ramdisk[] = { "create", "remove" };
+	bool ramdisk = argc > 1 && !strcmp(argv[1], "ramdisk");
+
+	if ((argc == 2 && !ramdisk) || (argc == 3 && ramdisk && !strcmp(argv[2], "remove")))
 		complete_devices(begun, out, ctx);
+	for (unsigned i = 0; argc == 2 && ramdisk && i < ARRAY_SIZE(of_ramdisk); i++)
+		out(ctx, of_ramdisk[i]);
 	for (unsigned i = 0; argc == 1 && i < ARRAY_SIZE(subcommands); i++)
 		out(ctx, subcommands[i]);
 }
 
 const struct verb blk_verb = {
 	.name = "blk",
-	.usage = "blk read|write|sum|zero|discard|flush|bench <device> ...",
+	.usage = "blk read|write|sum|zero|discard|flush|bench|ramdisk ...",
 	.help = "blk read|sum <device> <sector> <count>            a hex dump, the sha256\n"
 		"blk write <device> <sector> <count> [--seed S] [--fua] [--flush]\n"
 		"                                                  data made of S and the sector "
@@ -306,7 +352,10 @@ const struct verb blk_verb = {
 		"[--count N]\n"
 		"          [--seed S] [--verify] [--core N] [--fua] [--flush N]\n"
 		"                                                  --flush: one after every N "
-		"writes\n\n"
+		"writes\n"
+		"blk ramdisk create <name> <size>                  ram0, ram1 ...: a disk of "
+		"zeroed memory\n"
+		"blk ramdisk remove <name>\n\n"
 		"Sectors are of 512 bytes.",
 	.run = blk_run,
 	.complete = blk_complete,
