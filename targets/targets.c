@@ -5,6 +5,7 @@
 #include "targets/targets.h"
 
 const struct target_ops *const all_targets[] = {
+	&ebs_ops,
 	&error_ops,
 	&linear_ops,
 	&log_writes_ops,

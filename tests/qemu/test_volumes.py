@@ -13,7 +13,7 @@ from cairn import TOP, sha256, virtio
 
 GOLDEN = os.environ.get("CAIRN_GOLDEN", os.path.join(TOP, "..", "shared", "golden"))
 HAVE = {"linear", "striped", "zero", "error", "unstriped", "switch",
-        "log-writes"}
+        "log-writes", "ebs"}
 REPLAY = {"switch", "dust"}     # messages make what is read through these what it was
 
 
