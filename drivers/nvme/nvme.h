@@ -38,9 +38,9 @@
  * abort at 40 and a reset at 45.  A reset lasts until the oldest bio is 57 old, at most 20.
  *
  * That is for one request.  Behind those that are here wait others, in mapped devices, and a device
- * that is silent would cost each lot of them as much again.  So when nothing at all was answered for
- * a whole round, one command is sent as a probe and the rest waits for what becomes of it: with an
- * answer all goes on, without one the device is given up.
+ * that is silent would cost each lot of them as much again.  So when nothing at all was answered
+ * for a whole round, one command is sent as a probe and the rest waits for what becomes of it: with
+ * an answer all goes on, without one the device is given up.
  */
 #define NVME_TICK_NS         NS_PER_S
 #define NVME_TICKS_ABORT     31u /* a command this old is aborted */
@@ -114,11 +114,11 @@ struct nvme_queue {
 	bool backlogged; /* something waits in backlog, it is not live or it probes: join it */
 	bool probing;    /* one command at a time, until one is answered */
 	bool has_irq, polled;
-	uint16_t nr_bad; /* impossible completions since the last reset */
+	uint16_t nr_bad;              /* impossible completions since the last reset */
 	uint64_t nr_done, nr_aborted; /* completions; those that only say they were aborted */
 	uint64_t nr_answered;         /* the others, as the watchdog last saw it */
 	uint32_t answered_tick;       /* when it last saw that it had grown */
-	char *lists; /* NVME_LIST_BYTES a slot */
+	char *lists;                  /* NVME_LIST_BYTES a slot */
 	struct bio_list backlog, delayed;
 	struct timer watchdog, lookout, delay;
 	struct nvme_alarm alarms[NVME_NR_WISHES];
@@ -165,8 +165,8 @@ struct nvme {
 	struct gate gate;
 	struct waitq keeper_q;
 	bool keeper_runs, stop;
-	bool alarm;  /* some queue wishes something */
-	bool urgent; /* ... a reset */
+	bool alarm;         /* some queue wishes something */
+	bool urgent;        /* ... a reset */
 	bool silent, heard; /* what is found out after a round of aborts */
 	unsigned nr_resets, nr_vain, nr_bad_resets;
 	uint64_t nr_answered_at_reset;

@@ -353,8 +353,8 @@ static void nvme_queue_reap(struct nvme_queue *q)
 		if (likely(!(NVME_STATUS(cid_status) & NVME_STATUS_CODE)))
 			bio_end(bio, 0);
 		else {
-			q->nr_aborted += (NVME_STATUS(cid_status) & NVME_STATUS_CODE) ==
-					 NVME_SC_ABORTED;
+			q->nr_aborted +=
+				(NVME_STATUS(cid_status) & NVME_STATUS_CODE) == NVME_SC_ABORTED;
 			nvme_queue_failed(q, bio, NVME_STATUS(cid_status));
 		}
 	} while (--left && nvme_queue_fresh(q));

@@ -306,8 +306,8 @@ static uint64_t judge(struct nvme *n)
 		oldest = MAX(oldest, n->queues[i]->oldest);
 		bad |= n->queues[i]->nr_bad >= NVME_MAX_BAD;
 	}
-	n->nr_vain = (n->nr_resets || n->nr_vain) && nr == n->nr_answered_at_reset ? n->nr_vain + 1
-										    : 0;
+	n->nr_vain =
+		(n->nr_resets || n->nr_vain) && nr == n->nr_answered_at_reset ? n->nr_vain + 1 : 0;
 	n->nr_answered_at_reset = nr;
 	n->nr_resets++;
 	n->nr_bad_resets += bad;

@@ -14,9 +14,9 @@
 #include "kernel/api/timer.h"
 #include "mapper/block.h"
 
-#define BLK_MAX_DESCS     64 /* header, 62 runs of memory, status */
-#define BLK_NO_CORE       UINT32_MAX
-#define BLK_TICK_NS       NS_PER_S
+#define BLK_MAX_DESCS 64 /* header, 62 runs of memory, status */
+#define BLK_NO_CORE   UINT32_MAX
+#define BLK_TICK_NS   NS_PER_S
 /* A request older than this is given up.  Whoever has more under way than the disk was given at
  * once waits for two of these, and for two resets, and still has its answer within a minute. */
 #define BLK_TIMEOUT_TICKS 25
