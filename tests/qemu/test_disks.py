@@ -337,7 +337,7 @@ def test_zero_and_error(boot):
 def test_stack_of_a_hundred(boot):
     """Deep stacks neither run out of anything nor change data."""
     vm = boot([virtio(null_node(16 * MIB))], mem=48)
-    below, depth = "/dev/vda", 400 if SOAK else 100
+    below, depth = "/dev/vda", 128 if SOAK else 100
     for i in range(depth):
         vm.table(f"d{i}", f"0 {20000 - i} linear {below} 1")
         below = f"/dev/mapper/d{i}"
