@@ -151,7 +151,8 @@ def test_login_l10_to_l12_segment_length(served, value):
 
 def test_login_l09_unknown_keys(served):
     with Wire(served.port) as w:
-        got = first(w, login_pdu(keys(**PLAIN) + b"".join(b"X-k%d=1\0" % i for i in range(700))))
+        w.send(login_pdu(keys(**PLAIN) + b"".join(b"X-k%d=1\0" % i for i in range(700))))
+        got = drain(w, wait=3)
         assert got and all(g is None or g[0][0] == 0x23 for g in got)
     unharmed(served)
 
@@ -197,7 +198,8 @@ def test_login_l22_half_open(served):
 
 def test_login_l23_sendtargets(served):
     with Wire(served.port) as w:
-        got = first(w, login_pdu(keys(InitiatorName="iqn.x:y", SessionType="Discovery")))
+        w.send(login_pdu(keys(InitiatorName="iqn.x:y", SessionType="Discovery")))
+        got = drain(w, most=1, wait=3)
         assert got and got[0][0][0] == 0x23 and not got[0][0][36]
         first(w, pdu(0x04, 0x80, b"SendTargets=" + b"\xff" * 8000 + b"\0", itt=3, w20=0xffffffff,
                      w24=1))
@@ -208,10 +210,11 @@ def test_login_l23_sendtargets(served):
 
 def cmd(x, cdb, flags=0x80, **words):
     """One command PDU, its CmdSN in order, and what is answered."""
+    patience = {k: words.pop(k) for k in ("most", "wait") if k in words}
     x.send(pdu(words.pop("op", 0x01), flags, itt=words.pop("itt", 7), w24=words.pop("sn", x.cmdsn),
                x32=bytes(cdb).ljust(16, b"\0")[:16], **words))
     x.cmdsn += 1
-    return drain(x)
+    return drain(x, **patience)
 
 
 def out(x, **words):
@@ -224,7 +227,7 @@ def out(x, **words):
 
 def r2t(x, blocks=16):
     """A WRITE that waits for its data; its target transfer tag."""
-    got = cmd(x, rw(0x2a, 1024, blocks), 0xa0, w20=blocks * 512)
+    got = cmd(x, rw(0x2a, 1024, blocks), 0xa0, w20=blocks * 512, most=1, wait=3)
     assert got and got[0][0][0] == 0x31, got
     return int.from_bytes(got[0][0][20:24], "big")
 
@@ -249,7 +252,7 @@ def f45(x):
     for b in p:
         x.send(bytes([b]))
         time.sleep(0.1 if SOAK else 0.01)
-    assert any(g and g[0][0] == 0x25 for g in drain(x))
+    assert any(g and g[0][0] == 0x25 for g in drain(x, most=1, wait=3))
 
 
 def f15(x):
@@ -369,7 +372,7 @@ def test_f44_digest_bad(served):
     with Session(served.port, IQN, HeaderDigest="CRC32C") as x:
         assert x.said["HeaderDigest"] == "CRC32C"
         x.send(pdu(0x01, 0x80, itt=7, w24=1) + b"\1\2\3\4")
-        got = drain(x)
+        got = drain(x, wait=3)
         assert got and got[-1] is None, "a bad header digest ends the connection"
     unharmed(served)
 
