@@ -18,6 +18,7 @@ static struct mem_tag conn_tag = MEM_TAG("iscsi");
 static struct mem_tag data_tag = MEM_TAG("iscsi data");
 static struct pool smalls, bigs;
 static bool have_pools;
+static unsigned nr_conns; /* that have memory, also those that are gone for the other side */
 
 /* ---- memory for data ---- */
 
@@ -43,6 +44,15 @@ bool conn_data_pools(void)
 	return true;
 }
 
+void conn_data_release(void)
+{
+	if (!have_pools || nr_conns || !list_empty(&iscsi_targets))
+		return;
+	pool_destroy(&smalls);
+	pool_destroy(&bigs);
+	have_pools = false;
+}
+
 struct pool *conn_pool(bool small)
 {
 	return small ? &smalls : &bigs;
@@ -57,7 +67,10 @@ static void conn_last(struct net_pin *pin)
 	mem_free(c->tasks);
 	mem_free(c->nexuses);
 	mem_free_wipe(c->text);
+	mem_free(c->more);
 	mem_free(c);
+	nr_conns--;
+	conn_data_release();
 }
 
 void conn_put(struct conn *c)
@@ -602,6 +615,8 @@ int conn_accept(void *ctx __unused, struct net_conn *net)
 		mem_free(c);
 		return -ENOMEM;
 	}
+	nr_conns++;
+	c->more_ttt = UINT32_MAX;
 	c->net = net;
 	c->refs = 1;
 	c->p = (struct params){ .initial_r2t = true,

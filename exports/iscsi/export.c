@@ -236,6 +236,7 @@ static may_block int iscsi_create(unsigned argc, char **argv, struct strbuf *why
 	}
 	if (err) {
 		target_free(t);
+		conn_data_release();
 		return err;
 	}
 	list_add_tail(&iscsi_targets, &t->node);
@@ -280,6 +281,7 @@ static may_block int iscsi_remove(const char *name, bool force, struct strbuf *w
 	}
 	drain();
 	target_free(t);
+	conn_data_release();
 	return 0;
 }
 

@@ -127,6 +127,8 @@ struct conn {
 	uint8_t challenge[32];
 	char *text; /* TEXT_MAX + 1 */
 	uint32_t text_len;
+	char *more; /* an answer to a text request that takes several PDUs */
+	uint32_t more_len, more_at, more_ttt;
 	uint32_t login_itt;
 
 	/* in */
@@ -176,7 +178,8 @@ void reject(struct conn *c, uint8_t reason);
 void conn_flush(struct conn *c);
 /* Says the window: what goes into the next PDU. */
 uint32_t conn_max_cmd_sn(struct conn *c);
-bool conn_data_pools(void); /* makes the memory for data; false: there is none */
+bool conn_data_pools(void);   /* makes the memory for data; false: there is none */
+void conn_data_release(void); /* gives it back if no target and no connection is left */
 struct pool *conn_pool(bool small);
 
 /* login.c */

@@ -8,6 +8,10 @@
 #include "kernel/api/log.h"
 #include "kernel/api/string.h"
 
+#define MORE_MAX (256u * 1024) /* of the answer to one text request */
+
+static struct mem_tag text_tag = MEM_TAG("iscsi text");
+
 #define STAGE_SECURITY  0
 #define STAGE_OPERATION 1
 #define STAGE_FULL      3
@@ -654,49 +658,78 @@ static void send_targets(struct conn *c, struct keys *k, const char *which)
 	}
 }
 
+/* What of the answer fits one PDU of his; the rest stands in c->more until he asks for it. */
+static void text_answer(struct conn *c)
+{
+	uint32_t left = c->more_len - c->more_at, n = MIN(left, c->p.mrdsl);
+	bool last = n == left;
+	struct reply *r = reply_make(c, 0x24, last ? 0x80 : 0x40, rd32(c->head + 16),
+		c->more ? c->more + c->more_at : NULL, n);
+
+	if (!r)
+		return;
+	c->more_at += n;
+	c->more_ttt = last ? UINT32_MAX : 1 + c->next_ttt++ % 0x7fffffff;
+	memcpy(r->data + 8, c->head + 8, 8);
+	be32(r->data + 20, c->more_ttt);
+	reply_send(c, r, true);
+}
+
+static void text_keys(struct conn *c, struct keys *k)
+{
+	c->wanted = c->p;
+	for (char *p = c->text; p < c->text + c->text_len; p += strlen(p) + 1) {
+		char name[64], *eq = strchr(p, '=');
+
+		if (!eq)
+			continue;
+		memcpy(name, p, (size_t)(eq - p));
+		name[eq - p] = 0;
+		if (!strcmp(name, "SendTargets"))
+			send_targets(c, k, eq + 1);
+		else if (!strcmp(name, "MaxRecvDataSegmentLength"))
+			operational_key(c, k, name, eq + 1);
+		else
+			answer(k, name, known_elsewhere(name) ? "Reject" : "NotUnderstood");
+	}
+	c->p.mrdsl = c->wanted.mrdsl;
+}
+
 void text_pdu(struct conn *c)
 {
+	uint32_t ttt = rd32(c->head + 20);
 	struct keys k = { 0 };
-	const char *which;
-	struct reply *r;
 
+	if (ttt != UINT32_MAX && (ttt != c->more_ttt || c->text_len)) {
+		reject(c, 0x04);
+		return;
+	}
+	if (ttt != UINT32_MAX) {
+		text_answer(c);
+		return;
+	}
+	mem_free(c->more);
+	c->more = NULL;
+	c->more_len = c->more_at = 0;
+	c->more_ttt = UINT32_MAX;
 	if (c->head[1] & 0x40 || !(c->head[1] & 0x80) || !keys_sane(c)) {
 		reject(c, 0x04);
 		return;
 	}
-	strbuf_init(&k.out, 128 * 1024);
-	which = key_value(c, "SendTargets");
-	if (which) {
-		send_targets(c, &k, which);
-	} else {
-		c->wanted = c->p;
-		for (char *p = c->text; p < c->text + c->text_len; p += strlen(p) + 1) {
-			char name[64], *eq = strchr(p, '=');
-
-			if (!eq)
-				continue;
-			memcpy(name, p, (size_t)(eq - p));
-			name[eq - p] = 0;
-			if (!strcmp(name, "MaxRecvDataSegmentLength"))
-				operational_key(c, &k, name, eq + 1);
-			else
-				answer(&k, name,
-					known_elsewhere(name) ? "Reject" : "NotUnderstood");
-		}
-		c->p.mrdsl = c->wanted.mrdsl;
-	}
-	/* What does not fit one PDU of his is cut at the end of a key; nobody has so many targets
-	 * that it comes to this. */
-	while (k.out.len > c->p.mrdsl) {
-		k.out.len--;
-		while (k.out.len && k.out.data[k.out.len - 1])
-			k.out.len--;
-	}
-	r = reply_make(c, 0x24, 0x80, rd32(c->head + 16), strbuf_text(&k.out), (uint32_t)k.out.len);
-	strbuf_free(&k.out);
-	if (!r)
+	strbuf_init(&k.out, MORE_MAX);
+	text_keys(c, &k);
+	if (k.out.truncated) {
+		strbuf_free(&k.out);
+		reject(c, 0x06); /* no memory for so much */
 		return;
-	memcpy(r->data + 8, c->head + 8, 8);
-	be32(r->data + 20, UINT32_MAX);
-	reply_send(c, r, true);
+	}
+	if (k.out.len) {
+		c->more = mem_alloc(&text_tag, k.out.len);
+		if (c->more) {
+			memcpy(c->more, k.out.data, k.out.len);
+			c->more_len = (uint32_t)k.out.len;
+		}
+	}
+	strbuf_free(&k.out);
+	text_answer(c);
 }

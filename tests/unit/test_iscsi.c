@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_iscsi_session - targets made by words; discovery; reading and writing in every way data may
+ * go; digests; residuals; the window of commands; task management; NOP, text, logout; an initiator
+ * that is slow, silent, or gone.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "exports/export.h"
+#include "tests/host/host.h"
+#include "tests/host/iscsi_export_words.h"
+#include "tests/host/iscsi_peer.h"
+#include "tests/host/mapped.h"
+#include "tests/host/ramdisk.h"
+
+static struct ramdisk *disk;
+static uint8_t out[1 << 20], in[1 << 20];
+
+static int setup(void **state)
+{
+	int err = mapped_setup(state);
+	unsigned i;
+
+	disk = ramdisk_create("vda", 8192, NULL);
+	assert_non_null(disk);
+	for (i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)(i * 31 ^ i >> 9);
+	return err;
+}
+
+static int teardown(void **state)
+{
+	host_run();
+	words_remove_all();
+	if (fake_nr_conns())
+		fail_msg("left: %s", words_sessions());
+	assert_false(fake_listens(3260));
+	ramdisk_destroy(disk);
+	return mapped_teardown(state);
+}
+
+/* ---- words ---- */
+
+static const struct {
+	const char *words;
+	int err;
+	const char *why;
+} refused[] = {
+	{ "disk vda --noauth", -EINVAL, "no iSCSI name" },
+	{ "iqn.2026-01.org.Cairn:x vda --noauth", -EINVAL, "small letters" },
+	{ IQN " --noauth", -EINVAL, "which device" },
+	{ IQN " vda", -EACCES, "closed by default" },
+	{ IQN " vda --noauth --chap user:123456789012", -EACCES, "exclude" },
+	{ IQN " vda --chap user:12345678901", -EINVAL, "12 to 255" },
+	{ IQN " vda --chap user", -EINVAL, "USER:SECRET" },
+	{ IQN " vda --chap", -EINVAL, "value is missing" },
+	{ IQN " vda --chap u:123456789012 --mutual-chap t:123456789012", -EINVAL, "other than" },
+	{ IQN " vda --noauth --mutual-chap t:123456789012", -EINVAL, "needs --chap" },
+	{ IQN " vda --noauth --allow", -EINVAL, "value is missing" },
+	{ IQN " vda --noauth --often", -EINVAL, "--often" },
+	{ IQN " vdb --noauth", -ENODEV, "vdb" },
+	{ IQN " vda vda,lun=0 --noauth", -EEXIST, "given twice" },
+	{ IQN " vda,lun=256 --noauth", -EINVAL, "lun=256" },
+	{ IQN " vda,rw --noauth", -EINVAL, "rw" },
+};
+
+static void test_refused(void **state)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(refused); i++) {
+		int err = words_create(refused[i].words);
+
+		if (err != refused[i].err || !strstr(words_why(), refused[i].why))
+			fail_msg("%s: %d %s", refused[i].words, err, words_why());
+		assert_int_equal(disk->bdev.open_count, 0);
+	}
+	assert_false(fake_listens(3260));
+}
+
+static void test_create(void **state)
+{
+	int me;
+
+	assert_int_equal(
+		words_create(IQN " vda /dev/vda,ro,lun=7 vda --chap bob:verysecretword"), 0);
+	assert_true(fake_listens(3260));
+	assert_int_equal(words_create(IQN " vda --noauth"), -EEXIST);
+	assert_int_equal(words_create(IQN "2 vda,ro --noauth --allow " USER), 0);
+	assert_int_equal(bdev_claim(&disk->bdev, &me), -EBUSY);
+	assert_non_null(strstr(words_list(), "iscsi " IQN " chap"));
+	assert_non_null(strstr(words_list(), "  lun 7 /dev/vda 8192 sectors ro"));
+	assert_non_null(strstr(words_list(), "iscsi " IQN "2 noauth"));
+	assert_null(strstr(words_list(), "verysecret"));
+	assert_null(strstr(words_stats(), "secret"));
+	assert_int_equal(words_remove(IQN, false), 0);
+	assert_true(fake_listens(3260));
+	assert_int_equal(words_remove(IQN, false), -ENOENT);
+	assert_int_equal(words_remove(IQN "2", false), 0);
+	assert_false(fake_listens(3260));
+	assert_int_equal(bdev_claim(&disk->bdev, &me), 0);
+	bdev_release(&disk->bdev, &me);
+}
+
+static void test_no_memory(void **state)
+{
+	unsigned n;
+
+	for (n = 2;; n++) { /* 1: the fiber */
+		host_fail_alloc(n);
+		if (!words_create(IQN " vda --noauth --allow " USER))
+			break;
+		assert_int_equal(disk->bdev.open_count, 0);
+		assert_false(fake_listens(3260));
+	}
+	host_fail_alloc(0);
+	assert_true(n > 4);
+}
+
+/* ---- discovery ---- */
+
+static void text(struct peer *p, uint32_t ttt, const char *t)
+{
+	uint8_t bhs[BHS_LEN] = { OP_TEXT, FLAG_FINAL };
+	char data[256];
+	size_t i, n = strlen(t);
+
+	for (i = 0; i < n; i++)
+		data[i] = (char)(t[i] == ';' ? 0 : t[i]);
+	put32(bhs + BHS_ITT, ++p->itt);
+	put32(bhs + BHS_TTT, ttt);
+	put32(bhs + BHS_CMDSN, p->cmdsn++);
+	peer_send(p, bhs, data, (uint32_t)n);
+	assert_true(peer_recv(p));
+}
+
+static void test_discovery(void **state)
+{
+	struct peer *p;
+
+	words_create(IQN " vda --noauth");
+	words_create(IQN "2 vda --noauth --allow " USER "-not");
+	words_create(IQN "3 vda --chap bob:verysecretword");
+	words_create(IQN "4 vda --noauth --allow " USER);
+	p = peer_discovery();
+	text(p, TAG_NONE, "SendTargets=All;");
+	assert_int_equal(peer_op(p), OP_TEXT_RSP);
+	assert_int_equal(p->bhs[BHS_FLAGS], FLAG_FINAL);
+	assert_memory_equal(p->data,
+		"TargetName=" IQN "\0TargetAddress=10.0.2.15:3260,1\0"
+		"TargetName=" IQN "4\0TargetAddress=10.0.2.15:3260,1\0",
+		p->len);
+	text(p, TAG_NONE, "SendTargets=" IQN "3;");
+	assert_int_equal(p->len, 0);
+	text(p, TAG_NONE, "SendTargets=" IQN "4;X-what=1;");
+	assert_string_equal(peer_value(p, "TargetName"), IQN "4");
+	assert_string_equal(peer_value(p, "X-what"), "NotUnderstood");
+	peer_free(p);
+}
+
+static void test_many_targets(void **state)
+{
+	char words[256];
+	unsigned i, nr = 0;
+	struct peer *p;
+	size_t at;
+
+	for (i = 0; i < 12; i++) {
+		str_printf(words, sizeof(words), IQN "%0150u vda --noauth", i);
+		assert_int_equal(words_create(words), 0);
+	}
+	p = peer_discovery();
+	text(p, TAG_NONE, "MaxRecvDataSegmentLength=512;");
+	text(p, TAG_NONE, "SendTargets=All;");
+	for (;;) {
+		for (at = 0; at + 11 < p->len; at++)
+			nr += !memcmp(p->data + at, "TargetName=", 11);
+		if (p->bhs[BHS_FLAGS] & FLAG_FINAL)
+			break;
+		assert_int_equal(p->bhs[BHS_FLAGS], TEXT_CONTINUE);
+		assert_true(p->len <= 512);
+		text(p, get32(p->bhs + BHS_TTT), "");
+	}
+	assert_in_range(nr, 8, 12); /* some are cut in two */
+	peer_free(p);
+}
+
+/* ---- data ---- */
+
+static void test_read_write(void **state)
+{
+	static const size_t chunks[] = { 0, 1, 7, 48, 1000, 4096 };
+	unsigned i;
+	struct peer *p;
+
+	words_create(IQN " vda --noauth");
+	for (i = 0; i < ARRAY_SIZE(chunks); i++) {
+		p = peer_session("MaxRecvDataSegmentLength=65536;");
+		fake_chunk(p->net, chunks[i]);
+		assert_int_equal(peer_write(p, 8 + i, 8, out + i * 512), 0);
+		assert_int_equal(peer_read(p, 8 + i, 8, in), 0);
+		assert_memory_equal(in, out + i * 512, 4096);
+		assert_int_equal(p->bhs[BHS_FLAGS] & DATA_STATUS, DATA_STATUS);
+		if (chunks[i] != 1) {
+			assert_int_equal(peer_write(p, 100, 1500, out), 0);
+			assert_int_equal(peer_read(p, 100, 1500, in), 0);
+			assert_memory_equal(in, out, 1500 * 512);
+			assert_memory_equal(disk->data + 100 * 512, out, 1500 * 512);
+		}
+		peer_free(p);
+	}
+	assert_non_null(strstr(words_stats(), "errors 0\n"));
+}
+
+static void test_immediate(void **state)
+{
+	struct peer *p;
+	uint8_t bhs[BHS_LEN], d[BHS_LEN] = { OP_DATA_OUT }, cdb[16];
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("InitialR2T=No;ImmediateData=Yes;FirstBurstLength=16384;"
+			 "MaxBurstLength=32768;");
+	assert_string_equal(peer_value(p, "InitialR2T"), "No");
+	assert_string_equal(peer_value(p, "FirstBurstLength"), "16384");
+	/* all of it at once */
+	cdb_rw(cdb, true, 0, 8);
+	peer_cmd(p, bhs, FLAG_FINAL | CMD_WRITE, 4096, cdb);
+	peer_send(p, bhs, out, 4096);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_SCSI_RSP);
+	assert_int_equal(p->bhs[3], 0);
+	assert_memory_equal(disk->data, out, 4096);
+	/* immediate, unsolicited, then asked for */
+	cdb_rw(cdb, true, 16, 64);
+	peer_cmd(p, bhs, CMD_WRITE, 32768, cdb);
+	peer_send(p, bhs, out, 4096);
+	assert_false(peer_recv(p));
+	put32(d + BHS_ITT, p->itt);
+	put32(d + BHS_TTT, TAG_NONE);
+	put32(d + BHS_OFFSET, 4096);
+	peer_send(p, d, out + 4096, 4096);
+	assert_false(peer_recv(p));
+	d[BHS_FLAGS] = FLAG_FINAL;
+	put32(d + BHS_DATASN, 1);
+	put32(d + BHS_OFFSET, 8192);
+	peer_send(p, d, out + 8192, 8192);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_R2T);
+	assert_int_equal(get32(p->bhs + BHS_OFFSET), 16384);
+	assert_int_equal(get32(p->bhs + BHS_R2T_LEN), 16384);
+	memcpy(d + BHS_TTT, p->bhs + BHS_TTT, 4);
+	put32(d + BHS_DATASN, 0);
+	put32(d + BHS_OFFSET, 16384);
+	peer_send(p, d, out + 16384, 16384);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_SCSI_RSP);
+	assert_int_equal(p->bhs[3], 0);
+	assert_memory_equal(disk->data + 16 * 512, out, 32768);
+	peer_free(p);
+}
+
+static void test_digests(void **state)
+{
+	struct peer *p;
+	uint8_t bhs[BHS_LEN], cdb[16];
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("HeaderDigest=CRC32C,None;DataDigest=CRC32C;");
+	p->header_digest = p->data_digest = true;
+	assert_int_equal(peer_write(p, 3, 100, out), 0);
+	assert_int_equal(peer_read(p, 3, 100, in), 0);
+	assert_memory_equal(in, out, 51200);
+	cdb_rw(cdb, false, 1u << 30, 1); /* sense, which needs padding */
+	assert_int_equal(peer_status(p, cdb), 2);
+	assert_int_equal(peer_sense(p), 0x052100);
+	/* a data digest that is wrong */
+	cdb_rw(cdb, true, 0, 8);
+	peer_cmd(p, bhs, FLAG_FINAL | CMD_WRITE, 4096, cdb);
+	p->spoil_data = true;
+	peer_send(p, bhs, out, 4096);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_REJECT);
+	assert_int_equal(p->bhs[2], 2);
+	bhs[0] = OP_SCSI_CMD;
+	assert_memory_equal(p->data, bhs, BHS_LEN);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_sense(p), 0x0b4705);
+	assert_int_equal(peer_read(p, 3, 100, in), 0);
+	/* and a header's */
+	p->spoil_header = true;
+	peer_cmd(p, bhs, FLAG_FINAL, 0, cdb);
+	peer_send(p, bhs, NULL, 0);
+	assert_true(peer_closed(p));
+	peer_free(p);
+}
+
+static void test_residuals(void **state)
+{
+	static const struct {
+		unsigned blocks, edtl, flag, residual, got;
+	} t[] = {
+		{ 4, 4096, RSP_UNDERFLOW, 2048, 2048 },
+		{ 4, 1024, RSP_OVERFLOW, 1024, 1024 },
+		{ 1, 100, RSP_OVERFLOW, 412, 100 },
+		{ 4, 0, RSP_OVERFLOW, 2048, 0 },
+		{ 65535 / 512, 0xffffffff, RSP_UNDERFLOW, 0xffffffff - 127 * 512, 127 * 512 },
+	};
+	uint8_t bhs[BHS_LEN], cdb[16];
+	struct peer *p;
+	unsigned i;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("MaxRecvDataSegmentLength=262144;");
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		cdb_rw(cdb, false, 0, t[i].blocks);
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, t[i].edtl, cdb);
+		peer_send(p, bhs, NULL, 0);
+		assert_true(peer_recv(p));
+		assert_int_equal(p->len, t[i].got);
+		assert_int_equal(p->bhs[BHS_FLAGS] & 6, t[i].flag);
+		assert_int_equal(get32(p->bhs + BHS_RESIDUAL), t[i].residual);
+	}
+	peer_free(p);
+}
+
+/* ---- the window, waiting, many ---- */
+
+static void test_window(void **state)
+{
+	struct peer *p;
+	uint8_t bhs[BHS_LEN], cdb[16];
+	unsigned i, n = 0;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("");
+	ramdisk_hold(disk);
+	cdb_rw(cdb, false, 0, 8);
+	for (i = 0; i < 300; i++) {
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+		peer_send(p, bhs, NULL, 0);
+	}
+	assert_false(peer_recv(p));
+	assert_in_range(disk->in_flight, 32, 128);
+	/* a ping is answered meanwhile */
+	memset(bhs, 0, sizeof(bhs));
+	bhs[0] = OP_NOP_OUT | OP_IMMEDIATE;
+	put32(bhs + BHS_ITT, 77777);
+	put32(bhs + BHS_TTT, TAG_NONE);
+	peer_send(p, bhs, "hello", 5);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_NOP_IN);
+	assert_memory_equal(p->data, "hello", 5);
+	i = disk->in_flight;
+	ramdisk_release(disk, 0);
+	while (peer_recv(p))
+		n++;
+	assert_int_equal(n, i);
+	p->cmdsn = p->max_cmdsn - 3; /* those behind the window were as if never sent */
+	peer_free(p);
+}
+
+static void test_slow_reader(void **state)
+{
+	struct peer *p;
+	uint8_t bhs[BHS_LEN], cdb[16];
+	unsigned i;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("MaxRecvDataSegmentLength=262144;");
+	memcpy(disk->data, out, sizeof(out));
+	for (i = 0; i < 40; i++) {
+		fake_room(p->net, 5000 + i * 997);
+		fake_refuse_send(p->net, i % 5);
+		assert_int_equal(peer_read(p, i, 1000, in), 0);
+		assert_memory_equal(in, out + i * 512, 512000);
+	}
+	/* who does not read at all is dropped, and pages are back */
+	fake_room(p->net, 0);
+	cdb_rw(cdb, false, 0, 1000);
+	for (i = 0; i < 20; i++) {
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 512000, cdb);
+		peer_send(p, bhs, NULL, 0);
+	}
+	host_run();
+	for (i = 0; i < 8; i++) { /* though it goes on asking */
+		memset(bhs, 0, sizeof(bhs));
+		bhs[0] = OP_NOP_OUT | OP_IMMEDIATE;
+		put32(bhs + BHS_ITT, 7);
+		put32(bhs + BHS_TTT, TAG_NONE);
+		peer_send(p, bhs, NULL, 0);
+		host_advance(10 * NS_PER_S);
+	}
+	assert_true(peer_closed(p));
+	peer_free(p);
+}
+
+static void test_silence(void **state)
+{
+	uint8_t bhs[BHS_LEN] = { OP_NOP_OUT | OP_IMMEDIATE, FLAG_FINAL };
+	struct peer *p;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("");
+	host_advance(35 * NS_PER_S);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_NOP_IN);
+	put32(bhs + BHS_ITT, TAG_NONE);
+	memcpy(bhs + BHS_TTT, p->bhs + BHS_TTT, 4);
+	peer_send(p, bhs, NULL, 0);
+	host_advance(35 * NS_PER_S);
+	assert_false(peer_closed(p));
+	assert_true(peer_recv(p));
+	host_advance(45 * NS_PER_S);
+	assert_true(peer_closed(p));
+	peer_free(p);
+	/* in login */
+	p = peer_new();
+	fake_write(p->net, bhs, 20);
+	host_advance(16 * NS_PER_S);
+	assert_true(peer_closed(p));
+	peer_free(p);
+}
+
+/* ---- task management ---- */
+
+static unsigned tmf(struct peer *p, unsigned function, uint32_t ref, bool wait)
+{
+	uint8_t bhs[BHS_LEN] = { OP_TMF | OP_IMMEDIATE, (uint8_t)(FLAG_FINAL | function) };
+
+	put32(bhs + BHS_ITT, ++p->itt);
+	put32(bhs + BHS_REF_ITT, ref);
+	put32(bhs + BHS_CMDSN, p->cmdsn);
+	peer_send(p, bhs, NULL, 0);
+	if (wait) {
+		assert_false(peer_recv(p));
+		host_advance(NS_PER_S + NS_PER_MS);
+	}
+	if (!peer_recv(p) || peer_op(p) != OP_TMF_RSP || get32(p->bhs + BHS_ITT) != p->itt)
+		return 1000;
+	return p->bhs[2];
+}
+
+static void test_abort(void **state)
+{
+	struct peer *p, *q;
+	uint8_t bhs[BHS_LEN], d[BHS_LEN] = { OP_DATA_OUT, FLAG_FINAL }, cdb[16];
+	uint32_t itt;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("");
+	q = peer_session("");
+	assert_true(peer_closed(p)); /* the same ISID: instead of p */
+	peer_free(p);
+	p = peer_new();
+	p->isid[5]++;
+	assert_int_equal(peer_login(p, 1, 3, "InitiatorName=" USER ";TargetName=" IQN ";"), 0);
+	assert_int_equal(tmf(p, 1, 999, false), 1);
+	assert_int_equal(tmf(p, 8, 999, false), 4);
+	assert_int_equal(tmf(p, 3, 999, false), 5);
+	assert_int_equal(tmf(p, 0x7f, 999, false), 255);
+	/* a write that waits for its data: ends at once, the data goes nowhere */
+	cdb_rw(cdb, true, 0, 8);
+	peer_cmd(p, bhs, FLAG_FINAL | CMD_WRITE, 4096, cdb);
+	peer_send(p, bhs, NULL, 0);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_R2T);
+	memcpy(d + BHS_ITT, p->bhs + BHS_ITT, 8);
+	assert_int_equal(tmf(p, 1, p->itt, false), 0);
+	peer_send(p, d, out, 4096);
+	assert_false(peer_recv(p));
+	assert_false(peer_closed(p));
+	/* a read the disk has: the answer waits, a second, no longer */
+	ramdisk_hold(disk);
+	cdb_rw(cdb, false, 0, 8);
+	peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+	peer_send(p, bhs, NULL, 0);
+	itt = p->itt;
+	assert_int_equal(tmf(p, 1, itt, true), 0);
+	ramdisk_release(disk, 0);
+	assert_false(peer_recv(p));
+	/* the reset of everyone: the other is told */
+	ramdisk_hold(disk);
+	peer_cmd(q, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+	peer_send(q, bhs, NULL, 0);
+	assert_false(peer_recv(q));
+	memset(bhs, 0, sizeof(bhs));
+	bhs[0] = OP_TMF | OP_IMMEDIATE;
+	bhs[BHS_FLAGS] = FLAG_FINAL | 5;
+	put32(bhs + BHS_ITT, 4711);
+	peer_send(p, bhs, NULL, 0);
+	assert_false(peer_recv(p));
+	ramdisk_release(disk, 0);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_TMF_RSP);
+	assert_false(peer_recv(q));
+	memset(cdb, 0, 16);
+	assert_int_equal(peer_status(q, cdb), 2);
+	assert_int_equal(peer_sense(q), 0x062903);
+	assert_int_equal(peer_status(q, cdb), 0);
+	/* everything goes */
+	assert_int_equal(tmf(p, 7, 0, false), 0);
+	assert_true(peer_closed(p) && peer_closed(q));
+	peer_free(p);
+	peer_free(q);
+}
+
+static void test_gone_with_work(void **state)
+{
+	struct peer *p;
+	uint8_t bhs[BHS_LEN], cdb[16];
+	unsigned i, round;
+
+	for (round = 0; round < 3; round++) {
+		words_create(IQN " vda --noauth");
+		p = peer_session("");
+		ramdisk_hold(disk);
+		for (i = 0; i < 20; i++) {
+			cdb_rw(cdb, i & 1, i * 8, 8);
+			peer_cmd(p, bhs, FLAG_FINAL | (i & 1 ? CMD_WRITE : CMD_READ), 4096, cdb);
+			peer_send(p, bhs, out, i & 2 ? 0 : i & 1 ? 4096 : 0);
+		}
+		host_run();
+		assert_true(disk->in_flight);
+		if (round == 0) {
+			fake_hang_up(p->net, -ECANCELED);
+			host_run();
+			ramdisk_release(disk, 0);
+			host_run();
+			assert_int_equal(words_remove(IQN, false), 0);
+			free(p->data);
+			free(p);
+			continue;
+		}
+		assert_int_equal(words_remove(IQN, false), -EBUSY);
+		if (round == 1)
+			ramdisk_release(disk, 0);
+		assert_int_equal(words_remove(IQN, true), 0);
+		assert_true(peer_closed(p));
+		assert_int_equal(disk->bdev.open_count, round == 1 ? 0 : 1);
+		ramdisk_release(disk, 0);
+		host_run();
+		assert_int_equal(disk->bdev.open_count, 0);
+		peer_free(p);
+	}
+}
+
+static void test_logout(void **state)
+{
+	uint8_t bhs[BHS_LEN] = { OP_LOGOUT, FLAG_FINAL | 2 };
+	struct peer *p;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("");
+	put32(bhs + BHS_ITT, 9);
+	put32(bhs + BHS_CMDSN, p->cmdsn++);
+	peer_send(p, bhs, NULL, 0);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_LOGOUT_RSP);
+	assert_int_equal(p->bhs[2], 2);
+	bhs[BHS_FLAGS] = FLAG_FINAL | 1;
+	put16(bhs + 20, 0xffff);
+	put32(bhs + BHS_CMDSN, p->cmdsn++);
+	peer_send(p, bhs, NULL, 0);
+	assert_true(peer_recv(p));
+	assert_int_equal(p->bhs[2], 1);
+	bhs[BHS_FLAGS] = FLAG_FINAL;
+	put32(bhs + BHS_CMDSN, p->cmdsn++);
+	peer_send(p, bhs, NULL, 0);
+	assert_true(peer_recv(p));
+	assert_int_equal(p->bhs[2], 0);
+	assert_true(peer_closed(p));
+	peer_free(p);
+}
+
+static void test_suspended(void **state)
+{
+	struct peer *p;
+	uint8_t bhs[BHS_LEN], cdb[16];
+
+	assert_int_equal(mapped_create("m", "0 8192 linear /dev/vda 0"), 0);
+	assert_int_equal(words_create(IQN " /dev/mapper/m --noauth"), 0);
+	assert_non_null(strstr(words_list(), " lun 0 /dev/mapper/m rw"));
+	assert_int_equal(mapped_remove("m"), -EBUSY);
+	p = peer_session("");
+	assert_int_equal(peer_write(p, 0, 8, out), 0);
+	assert_int_equal(mapped_suspend("m"), 0);
+	cdb_rw(cdb, false, 0, 8);
+	peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+	peer_send(p, bhs, NULL, 0);
+	assert_false(peer_recv(p));
+	assert_int_equal(tmf(p, 1, 12345, false), 1);
+	assert_int_equal(mapped_resume("m"), 0);
+	assert_true(peer_recv(p));
+	assert_memory_equal(p->data, out, 4096);
+	peer_free(p);
+	assert_int_equal(words_remove(IQN, false), 0);
+	assert_int_equal(mapped_remove("m"), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_refused),
+		T(test_create),
+		T(test_no_memory),
+		T(test_discovery),
+		T(test_many_targets),
+		T(test_read_write),
+		T(test_immediate),
+		T(test_digests),
+		T(test_residuals),
+		T(test_window),
+		T(test_slow_reader),
+		T(test_silence),
+		T(test_abort),
+		T(test_gone_with_work),
+		T(test_logout),
+		T(test_suspended),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
