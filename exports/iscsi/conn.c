@@ -316,12 +316,14 @@ static void nop_out(struct conn *c)
 static void logout(struct conn *c)
 {
 	uint8_t reason = c->head[1] & 0x7f;
+	uint16_t cid = (uint16_t)(c->head[20] << 8 | c->head[21]);
 	struct reply *r = reply_make(c, 0x26, 0x80, rd32(c->head + 16), NULL, 0);
 
 	if (!r)
 		return;
-	r->data[2] = reason == 2 ? 2 : 0; /* recovery is not supported */
-	r->then_close = reason != 2;
+	/* Recovery is not supported, and there is no other connection that could be closed. */
+	r->data[2] = reason == 2 ? 2 : reason == 1 && cid != c->cid ? 1 : 0;
+	r->then_close = !r->data[2];
 	c->closing = r->then_close;
 	reply_send(c, r, true);
 }

@@ -709,6 +709,20 @@ static void reset_units(struct conn *from, const struct scsi_unit *unit)
 	}
 }
 
+static void others_end(struct conn *from)
+{
+	struct conn *c, *victim;
+
+	do {
+		victim = NULL;
+		list_for_each (c, &iscsi_conns, node)
+			if (c != from && c->target == from->target)
+				victim = c;
+		if (victim)
+			conn_kill(victim, "target cold reset");
+	} while (victim);
+}
+
 void task_management(struct conn *c)
 {
 	const uint8_t *h = c->head;
@@ -739,9 +753,14 @@ void task_management(struct conn *c)
 			reset_units(c, unit);
 		break;
 	case 6: /* TARGET WARM RESET */
-	case 7: /* TARGET COLD RESET */
 		if (c->target)
 			reset_units(c, NULL);
+		break;
+	case 7: /* TARGET COLD RESET: and no connection stays */
+		if (c->target) {
+			reset_units(c, NULL);
+			others_end(c);
+		}
 		break;
 	case 8: /* TASK REASSIGN */
 		response = 4;
@@ -754,5 +773,6 @@ void task_management(struct conn *c)
 	if (!r)
 		return;
 	r->data[2] = response;
+	r->then_close = c->closing = function == 7 && c->target;
 	reply_send(c, r, true);
 }
