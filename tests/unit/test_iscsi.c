@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "exports/export.h"
+#include "kernel/api/crypto.h"
+#include "kernel/api/random.h"
 #include "tests/host/host.h"
 #include "tests/host/iscsi_export_words.h"
 #include "tests/host/iscsi_peer.h"
@@ -359,7 +361,7 @@ static void test_window(void **state)
 	while (peer_recv(p))
 		n++;
 	assert_in_range(n, i, i + 1); /* and that the window is open again */
-	p->cmdsn = p->max_cmdsn - 3; /* those behind the window were as if never sent */
+	p->cmdsn = p->max_cmdsn - 3;  /* those behind the window were as if never sent */
 	peer_free(p);
 }
 
@@ -587,6 +589,192 @@ static void test_suspended(void **state)
 	assert_int_equal(mapped_remove("m"), 0);
 }
 
+/* ---- who gets in ---- */
+
+#define SECRET "verysecretword"
+#define MUTUAL "theotherone-12"
+
+/* The answer to a challenge, in text. */
+static void chap_r(char *to, bool md5, uint8_t id, const char *secret, const char *challenge)
+{
+	uint8_t bytes[64], digest[32];
+	unsigned i, n = 0, len = md5 ? 16 : 32;
+	struct sha256 s;
+
+	assert_true(!strncmp(challenge, "0x", 2));
+	for (challenge += 2; challenge[2 * n]; n++) {
+		char two[3] = { challenge[2 * n], challenge[2 * n + 1], 0 };
+
+		assert_true(n < sizeof(bytes));
+		bytes[n] = (uint8_t)strtoul(two, NULL, 16);
+	}
+	if (md5) {
+		md5_of((const void *[]){ &id, secret, bytes },
+			(const size_t[]){ 1, strlen(secret), n }, 3, digest);
+	} else {
+		sha256_init(&s);
+		sha256_update(&s, &id, 1);
+		sha256_update(&s, secret, strlen(secret));
+		sha256_update(&s, bytes, n);
+		sha256_final(&s, digest);
+	}
+	for (i = 0; i < len; i++)
+		str_printf(to + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* To the point where our answer is due; the challenge is in the peer. */
+static struct peer *challenged(bool md5)
+{
+	struct peer *p = peer_new();
+
+	assert_int_equal(peer_login(p, 0, -1,
+				 "InitiatorName=" USER ";TargetName=" IQN
+				 ";SessionType=Normal;AuthMethod=None,CHAP;"),
+		0);
+	assert_string_equal(peer_value(p, "AuthMethod"), "CHAP");
+	assert_int_equal(peer_login(p, 0, -1, md5 ? "CHAP_A=5;" : "CHAP_A=7,5;"), 0);
+	assert_string_equal(peer_value(p, "CHAP_A"), md5 ? "5" : "7");
+	return p;
+}
+
+/* Its status; more: keys that go with the answer. */
+static unsigned answer_with(
+	struct peer *p, bool md5, const char *name, const char *secret, const char *more)
+{
+	char text[512], r[80];
+
+	chap_r(r, md5, (uint8_t)strtoul(peer_value(p, "CHAP_I"), NULL, 0), secret,
+		peer_value(p, "CHAP_C"));
+	str_printf(text, sizeof(text), "CHAP_N=%s;CHAP_R=0x%s;%s", name, r, more);
+	return peer_login(p, 0, 1, text);
+}
+
+static void test_chap(void **state)
+{
+	static const char *const wrong[][2] = { { "bob", "verysecretworD" }, { "bo", SECRET },
+		{ "bobby", SECRET }, { "bob", "" }, { "", SECRET } };
+	uint8_t cdb[16] = { 0 };
+	struct peer *p;
+
+	words_create(IQN " vda --chap bob:" SECRET);
+	for (unsigned md5 = 0; md5 < 2; md5++) {
+		p = challenged(md5);
+		assert_int_equal(answer_with(p, md5, "bob", SECRET, ""), 0);
+		assert_int_equal(peer_login(p, 1, 3, ""), 0);
+		peer_status(p, cdb);
+		assert_int_equal(peer_read(p, 0, 8, in), 0);
+		peer_free(p);
+		for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+			p = challenged(md5);
+			assert_int_equal(answer_with(p, md5, wrong[i][0], wrong[i][1], "") >> 8, 2);
+			assert_true(peer_closed(p));
+			peer_free(p);
+		}
+		/* An answer that was right for another challenge. */
+		p = challenged(md5);
+		assert_int_equal(peer_login(p, 0, 1, "CHAP_N=bob;CHAP_R=0x00;") >> 8, 2);
+		peer_free(p);
+	}
+	/* Nobody comes in round it. */
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const keys[] = { "", "AuthMethod=None;", "AuthMethod=SRP;",
+			"AuthMethod=CHAP;" };
+		char text[256];
+
+		str_printf(text, sizeof(text), "InitiatorName=" USER ";TargetName=" IQN ";%s",
+			keys[i]);
+		for (unsigned step = 0; step < 4; step++) {
+			unsigned status;
+
+			p = peer_new();
+			status = peer_login(p, step & 1, step < 2 ? 3 : 1, text);
+			if (!status && step >= 2)
+				status = peer_login(p, 1, 3, "");
+			assert_true(status || !(p->bhs[BHS_FLAGS] & LOGIN_TRANSIT) ||
+				    (p->bhs[BHS_FLAGS] & 3) != 3);
+			peer_free(p);
+		}
+	}
+}
+
+static void test_mutual_chap(void **state)
+{
+	char r[80], text[256], reflected[200];
+	struct peer *p;
+
+	words_create(IQN " vda --chap bob:" SECRET " --mutual-chap cairn:" MUTUAL);
+	for (unsigned md5 = 0; md5 < 2; md5++) {
+		p = challenged(md5);
+		assert_int_equal(answer_with(p, md5, "bob", SECRET,
+					 "CHAP_I=77;CHAP_C=0x000102030405060708090a0b0c0d0e0f;"),
+			0);
+		chap_r(r, md5, 77, MUTUAL, "0x000102030405060708090a0b0c0d0e0f");
+		str_printf(text, sizeof(text), "0x%s", r);
+		assert_string_equal(peer_value(p, "CHAP_N"), "cairn");
+		assert_string_equal(peer_value(p, "CHAP_R"), text);
+		peer_free(p);
+		/* Its own challenge sent back to it: it would answer for us. */
+		p = challenged(md5);
+		str_printf(reflected, sizeof(reflected), "CHAP_I=77;CHAP_C=%s;",
+			peer_value(p, "CHAP_C"));
+		assert_int_equal(answer_with(p, md5, "bob", SECRET, reflected) >> 8, 2);
+		peer_free(p);
+	}
+}
+
+/* ---- anything at all ---- */
+
+/* Valid PDUs with changed bytes, and bytes from nowhere; what comes next is served. */
+static void test_random(void **state)
+{
+	static const uint8_t ops[] = { OP_NOP_OUT, OP_SCSI_CMD, OP_TMF, OP_LOGIN, OP_TEXT,
+		OP_DATA_OUT, OP_LOGOUT, OP_SNACK, 0x1c, OP_R2T };
+	unsigned seed, n = getenv("CAIRN_SOAK") ? 30000 : 1500;
+
+	words_create(IQN " vda --noauth");
+	words_create(IQN "2 vda,ro --chap bob:" SECRET);
+	for (seed = 1; seed <= n; seed++) {
+		uint8_t bhs[BHS_LEN], data[600], cdb[16] = { 0 };
+		struct peer *p;
+		struct rng rng;
+
+		rng_seed(&rng, seed);
+		p = seed % 3 ? peer_session("ImmediateData=Yes;") : peer_new();
+		assert_non_null(p);
+		for (unsigned k = rng_below(&rng, 12) + 1; k && !peer_closed(p); k--) {
+			unsigned len = (unsigned)rng_below(&rng, 4) ? 0 : rng_below(&rng, 600);
+
+			memset(bhs, 0, sizeof(bhs));
+			cdb_rw(cdb, rng_below(&rng, 2), rng_below(&rng, 9000),
+				(unsigned)rng_below(&rng, 40));
+			peer_cmd(p, bhs, 0x80 | (rng_below(&rng, 4) << 5),
+				(uint32_t)rng_below(&rng, 40000), cdb);
+			bhs[0] = ops[rng_below(&rng, sizeof(ops))] |
+				 (rng_below(&rng, 2) ? OP_IMMEDIATE : 0);
+			for (unsigned i = (unsigned)rng_below(&rng, 6); i; i--)
+				bhs[rng_below(&rng, BHS_LEN)] = (uint8_t)rng_below(&rng, 256);
+			for (unsigned i = 0; i < len; i++)
+				data[i] = (uint8_t)rng_below(&rng, 256);
+			bhs[BHS_AHS_LEN] = 0;
+			if (rng_below(&rng, 8))
+				peer_send(p, bhs, data, len);
+			else
+				fake_write(p->net, data, len); /* out of step from here */
+			if (rng_below(&rng, 3))
+				host_run();
+			if (!rng_below(&rng, 4))
+				peer_recv(p);
+		}
+		peer_free(p);
+		if (seed % 50)
+			continue;
+		p = peer_session("");
+		peer_status(p, cdb);
+		assert_int_equal(peer_read(p, 0, 8, in), 0);
+		peer_free(p);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -608,6 +796,9 @@ int main(void)
 		T(test_gone_with_work),
 		T(test_logout),
 		T(test_suspended),
+		T(test_chap),
+		T(test_mutual_chap),
+		T(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
