@@ -589,6 +589,70 @@ static void test_suspended(void **state)
 	assert_int_equal(mapped_remove("m"), 0);
 }
 
+/* Immediate commands are not bound by the window: those beyond what there is room for are told so.
+ */
+static void test_task_set_full(void **state)
+{
+	uint8_t bhs[BHS_LEN], cdb[16];
+	unsigned full = 0, good = 0;
+	struct peer *p;
+
+	words_create(IQN " vda --noauth");
+	p = peer_session("");
+	ramdisk_hold(disk);
+	cdb_rw(cdb, false, 0, 8);
+	for (unsigned i = 0; i < 40; i++) {
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+		bhs[0] |= OP_IMMEDIATE;
+		p->cmdsn--;
+		put32(bhs + BHS_CMDSN, p->cmdsn);
+		peer_send(p, bhs, NULL, 0);
+	}
+	while (peer_recv(p))
+		full += peer_op(p) == OP_SCSI_RSP && p->bhs[3] == 0x28;
+	ramdisk_release(disk, 0);
+	while (peer_recv(p))
+		good += peer_op(p) == OP_DATA_IN && p->bhs[3] == 0;
+	assert_in_range(good, 1, 39);
+	assert_int_equal(good + full, 40);
+	assert_int_equal(peer_read(p, 0, 8, in), 0);
+	peer_free(p);
+}
+
+/* What the disk did not make stable is not said to be; and where it could not read is said. */
+static void test_disk_errors(void **state)
+{
+	struct limits l;
+	struct ramdisk *cached;
+	uint8_t sync[16] = { 0x35 }, bhs[BHS_LEN], cdb[16];
+	struct peer *p;
+
+	limits_default(&l);
+	l.write_cache = true;
+	cached = ramdisk_create("vdb", 8192, &l);
+	words_create(IQN " vdb --noauth");
+	p = peer_session("");
+	assert_int_equal(peer_write(p, 0, 8, out), 0);
+	ramdisk_fail_range(cached, 1 << BIO_FLUSH, 0, 8192, -EIO);
+	assert_int_equal(peer_status(p, sync), 2);
+	assert_int_equal(peer_write(p, 8, 8, out), 0); /* this one promises nothing */
+	cdb_rw(cdb, true, 16, 8);
+	cdb[1] |= 8; /* FUA */
+	peer_cmd(p, bhs, FLAG_FINAL | CMD_WRITE, 4096, cdb);
+	peer_send(p, bhs, out, 4096);
+	assert_true(peer_recv(p));
+	assert_int_equal(peer_op(p), OP_SCSI_RSP);
+	assert_int_equal(p->bhs[3], 2);
+	ramdisk_fail_range(cached, 0, 0, 0, 0);
+	assert_int_equal(peer_status(p, sync), 0);
+	ramdisk_fail_range(cached, 1 << BIO_READ, 20, 1, -ENODATA);
+	assert_int_equal(peer_read(p, 16, 8, in), 2);
+	assert_int_equal(peer_sense(p) >> 16, 3); /* MEDIUM ERROR */
+	peer_free(p);
+	assert_int_equal(words_remove(IQN, true), 0);
+	ramdisk_destroy(cached);
+}
+
 /* ---- who gets in ---- */
 
 #define SECRET "verysecretword"
@@ -796,6 +860,8 @@ int main(void)
 		T(test_gone_with_work),
 		T(test_logout),
 		T(test_suspended),
+		T(test_task_set_full),
+		T(test_disk_errors),
 		T(test_chap),
 		T(test_mutual_chap),
 		T(test_random),
