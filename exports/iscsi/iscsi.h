@@ -155,6 +155,7 @@ struct conn {
 	unsigned nr_free;     /* of the ordinary ones */
 	uint32_t told_max_sn; /* the window as the initiator last heard of it */
 	unsigned fence;       /* aborted tasks still with the disk */
+	uint64_t skipped_in;  /* the last round of feeding that left it out */
 	unsigned held[2];     /* buffers for data it has, large and small */
 	uint64_t acked;       /* when last looked at, and since when it stands there */
 	uint64_t moved_ns;    /* since when nothing came and nothing was acknowledged */

@@ -18,6 +18,7 @@
 static struct mem_tag tasks_tag = MEM_TAG("iscsi tasks");
 static struct list starved = LIST_INIT(starved);
 static bool feeding;
+static uint64_t feed_nr;
 static unsigned nr_running;
 
 unsigned iscsi_tasks_running(void)
@@ -159,12 +160,17 @@ void tasks_feed(void)
 	if (feeding)
 		return;
 	feeding = true;
+	feed_nr++;
 	for (n = starved.next; n != &starved; n = next) {
 		struct task *t = container_of(n, struct task, node);
 
 		next = n->next;
-		if (t->c->fence || over_share(t))
+		/* Nor anything of its session behind it, or small ones would keep a large one out.
+		 */
+		if (t->c->fence || t->c->skipped_in == feed_nr || over_share(t)) {
+			t->c->skipped_in = feed_nr;
 			continue;
+		}
 		if (!pages_take(t))
 			break;
 		list_del(&t->node);

@@ -619,6 +619,48 @@ static void test_task_set_full(void **state)
 	peer_free(p);
 }
 
+/* With little memory: a command that needs nearly all of it has its turn between smaller ones that
+ * never end. */
+static void test_large_among_small(void **state)
+{
+	uint8_t bhs[BHS_LEN], cdb[16];
+	static struct mem_tag tag = MEM_TAG("all but a little");
+	void *rest[60];
+	uint32_t large = 0;
+	bool done = false;
+	struct peer *p;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rest); i++) {
+		rest[i] = page_alloc(&tag, PAGE_ORDER_MAX);
+		assert_non_null(rest[i]);
+	}
+	words_create(IQN " vda --noauth");
+	p = peer_session("MaxRecvDataSegmentLength=262144;");
+	for (unsigned i = 0; i < 400 && !done; i++) {
+		bool is_large = i == 30;
+
+		cdb_rw(cdb, false, 0, is_large ? 8192 : 128);
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, is_large ? 4u << 20 : 65536, cdb);
+		if (is_large)
+			large = p->itt;
+		peer_send(p, bhs, NULL, 0);
+		/* Thirty are under way at any time. */
+		while (i >= 30 && peer_recv(p)) {
+			assert_int_equal(peer_op(p), OP_DATA_IN);
+			if (!(p->bhs[BHS_FLAGS] & 1))
+				continue;
+			done |= large && get32(p->bhs + BHS_ITT) == large;
+			break;
+		}
+	}
+	assert_true(done);
+	while (peer_recv(p))
+		;
+	peer_free(p);
+	for (unsigned i = 0; i < ARRAY_SIZE(rest); i++)
+		page_free(&tag, rest[i], PAGE_ORDER_MAX);
+}
+
 /* What the disk did not make stable is not said to be; and where it could not read is said. */
 static void test_disk_errors(void **state)
 {
@@ -861,6 +903,7 @@ int main(void)
 		T(test_logout),
 		T(test_suspended),
 		T(test_task_set_full),
+		T(test_large_among_small),
 		T(test_disk_errors),
 		T(test_chap),
 		T(test_mutual_chap),
