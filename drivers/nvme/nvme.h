@@ -118,6 +118,7 @@ struct nvme_queue {
 	uint64_t nr_done, nr_aborted; /* completions; those that only say they were aborted */
 	uint64_t nr_answered;         /* the others, as the watchdog last saw it */
 	uint32_t answered_tick;       /* when it last saw that it had grown */
+	uint32_t probe_tick;          /* when probing began */
 	char *lists;                  /* NVME_LIST_BYTES a slot */
 	struct bio_list backlog, delayed;
 	struct timer watchdog, lookout, delay;

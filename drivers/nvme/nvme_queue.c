@@ -493,6 +493,7 @@ void nvme_queue_probe(void *queue)
 	struct nvme_queue *q = queue;
 
 	q->nr_answered = nvme_answered(q);
+	q->probe_tick = q->tick;
 	q->probing = q->backlogged = true;
 }
 

@@ -60,8 +60,12 @@ static bool slot_wants_abort(const struct nvme_queue *q, const struct nvme_slot 
 
 static bool slot_wants_reset(const struct nvme_queue *q, const struct nvme_slot *s)
 {
-	return q->tick - s->tick >= (q->probing ? NVME_TICKS_PROBE : NVME_TICKS_RESET) ||
-	       nvme_bio_age(q, s->bio) >= NVME_TICKS_LAST;
+	uint32_t age = q->tick - s->tick;
+	/* What was out when the probing began is a probe from then on. */
+	bool late = q->probing ? MIN(age, q->tick - q->probe_tick) >= NVME_TICKS_PROBE
+			       : age >= NVME_TICKS_RESET;
+
+	return late || nvme_bio_age(q, s->bio) >= NVME_TICKS_LAST;
 }
 
 static void queue_check(struct nvme_queue *q)

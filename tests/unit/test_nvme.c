@@ -1081,6 +1081,33 @@ static void test_silent_for_a_while(void **state)
 	assert_int_equal(free_many(io, 400, 0), 400);
 }
 
+/* Half a minute is not for good: what was out already when the probing began has its time too. */
+static void test_silent_for_half_a_minute(void **state)
+{
+	struct io *io[60];
+	unsigned i;
+
+	for (i = 0; i < 8; i++) {
+		m.aborts = i % 2;
+		assert_int_equal(attach(), 0);
+		m.silent = true;
+		submit_many(io, 20, BIO_READ);
+		host_advance(3 * NS_PER_S);
+		submit_many(io + 20, 20, BIO_READ);
+		host_advance(20 * NS_PER_S);
+		submit_many(io + 40, 20, BIO_READ);
+		host_advance((12 + i / 2) * NS_PER_S);
+		m.silent = false;
+		model_nvme_release(&m, 0);
+		host_run_until(none_out, NULL, 2 * LONGEST_NS);
+		free_many(io, 60, 0);
+		assert_false(disk()->gone);
+		assert_int_equal(simple(BIO_READ, 0, 8), 0);
+		teardown(state);
+		setup(state);
+	}
+}
+
 /* Slow is not silent: everything takes 25 s, and what had to wait for a slot ends in time too. */
 static void test_slow(void **state)
 {
@@ -1421,6 +1448,7 @@ int main(void)
 		T(test_reset_all_cores),
 		T(test_silent),
 		T(test_silent_for_a_while),
+		T(test_silent_for_half_a_minute),
 		T(test_slow),
 		T(test_never_disabled),
 		T(test_slow_reset),
