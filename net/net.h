@@ -50,8 +50,9 @@ void net_unlisten(struct net_listener *l);
 void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx);
 
 /* All of it or nothing: 0, -EAGAIN (no room; writable() will come), -ENOTCONN.  pin NULL: p is
- * copied (for headers).  n is 1..NET_SEND_MAX. */
+ * copied (for headers).  n is 1..NET_SEND_MAX, NET_COPY_MAX of what is copied. */
 #define NET_SEND_MAX 65536
+#define NET_COPY_MAX 8192
 /* In the place of a pin: not copied either, and a later pin on the same connection, or
  * net_linger(), says when it may change. */
 #define NET_KEEP ((struct net_pin *)1)
@@ -63,7 +64,10 @@ int net_send_with(struct net_conn *c, const void *head, size_t head_len, const v
  * for memory whose connection is gone. */
 void net_linger(struct net_pin *pin);
 size_t net_room(const struct net_conn *c);    /* bytes that surely fit now */
-uint64_t net_acked(const struct net_conn *c); /* bytes the peer has acknowledged so far */
+uint64_t net_given(const struct net_conn *c); /* bytes sent so far ... */
+uint64_t net_acked(const struct net_conn *c); /* ... and acknowledged by the peer */
+/* Somebody waits for what lies unacknowledged on other connections. */
+bool net_starves(void);
 /* Lets what was given so far leave without waiting for the end of the turn. */
 void net_push(struct net_conn *c);
 void net_consumed(struct net_conn *c, size_t n);

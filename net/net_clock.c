@@ -36,6 +36,7 @@ static void beat(void)
 {
 	beats++;
 	tcp_tmr();
+	net_send_beat();
 	if (beats % (DHCP_FINE_TIMER_MSECS / TCP_TMR_INTERVAL) == 0)
 		dhcp_fine_tmr();
 	if (beats % BEATS_A_SECOND)

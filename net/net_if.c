@@ -30,7 +30,6 @@
 static struct mem_tag net_tag = MEM_TAG("net");
 struct list nifs = LIST_INIT(nifs);
 uint16_t net_segment_size;
-static uint64_t tx_queued, tx_done;
 static struct rng rng;
 static bool seeded;
 
@@ -150,14 +149,32 @@ static void nif_input_end(struct nic *nic)
 
 /* ---- out ---- */
 
-uint64_t net_tx_stamp(void)
+void net_tx_mark(void)
 {
-	return tx_queued;
+	struct nif *n;
+
+	list_for_each (n, &nifs, node)
+		n->barrier = n->queued;
 }
 
-bool net_tx_passed(uint64_t stamp)
+bool net_tx_passed(void)
 {
-	return tx_done >= stamp;
+	struct nif *n;
+
+	list_for_each (n, &nifs, node)
+		if (n->done < n->barrier)
+			return false;
+	return true;
+}
+
+bool net_tx_idle(void)
+{
+	struct nif *n;
+
+	list_for_each (n, &nifs, node)
+		if (n->done < n->queued)
+			return false;
+	return true;
 }
 
 static void nif_sent(struct nic *nic, void *token)
@@ -165,7 +182,6 @@ static void nif_sent(struct nic *nic, void *token)
 	struct nif *n = nic->client_ctx;
 
 	n->done++;
-	tx_done++;
 	pbuf_free(token);
 	net_tcp_reaped();
 }
@@ -246,7 +262,6 @@ static err_t nif_output(struct netif *netif, struct pbuf *p)
 		return ERR_IF;
 	}
 	n->queued++;
-	tx_queued++;
 	return ERR_OK;
 }
 

@@ -27,6 +27,7 @@ struct nif {
 	/* Packets given to the NIC and given back by it, which happens in order: memory that was
 	 * let go when `queued` stood at n is the NIC's no more once `done` has come to n. */
 	uint64_t queued, done;
+	uint64_t barrier; /* net_if.c's */
 	struct list node;
 };
 
@@ -40,6 +41,7 @@ struct net_conn {
 	bool dirty, closing, in_callback, abort_wanted, wants_room;
 	bool retry;            /* net_send.c's */
 	uint64_t given, acked; /* bytes */
+	uint64_t resent;       /* up to here there may be copies of what was sent */
 	struct net_pin *pins, **pins_tail;
 	/* net_send.c: the segment that still grows, its last buffer and how many it has */
 	struct tcp_seg *tail_seg;
@@ -68,14 +70,17 @@ void net_clock_wind(void);
 void net_clock_init(void);
 /* net_send.c: memory for what is under way; a connection begins, and is gone. */
 int net_send_init(void);
+void net_send_beat(void); /* now and then */
 void net_send_begin(struct net_conn *c);
 void net_send_forget(struct net_conn *c);
 /* net_tcp.c: tells it that there is room, if it wants to know; it may be gone then. */
 void net_writable(struct net_conn *c);
 /* net_tcp.c: pins whose memory waits for a NIC may be done. */
 void net_tcp_reaped(void);
-/* Whether nothing given to any NIC before `stamp` (net_tx_stamp()) is out any more. */
-uint64_t net_tx_stamp(void);
-bool net_tx_passed(uint64_t stamp);
+/* Whether nothing is with any NIC that was given to it before net_tx_mark(); a new mark takes the
+ * place of the last. */
+void net_tx_mark(void);
+bool net_tx_passed(void);
+bool net_tx_idle(void); /* nothing is with any NIC */
 
 #endif

@@ -21,6 +21,7 @@
 
 #define NR_PIECES  1536
 #define INLINE_MAX 80
+#define SEG_MIN    MIN(256u, (unsigned)TCP_MSS) /* a segment may take so much, whatever the window */
 /* Ethernet, IPv6 and TCP in front of a segment's data. */
 #define HEADERS (PBUF_LINK_HLEN + IP6_HLEN + TCP_HLEN)
 _Static_assert(HEADERS <= INLINE_MAX, "a segment's headers fit into a piece");
@@ -40,7 +41,8 @@ static struct list conns = LIST_INIT(conns);
 static struct net_conn *dirty;
 static struct work flush_work;
 static bool flush_posted;
-static bool starved; /* somebody was refused for want of pieces */
+static bool starved;  /* somebody was refused for want of pieces ... */
+static unsigned need; /* ... and so many would have done for one of them */
 
 /* ---- pieces ---- */
 
@@ -59,7 +61,7 @@ static void piece_free(struct pbuf *p)
 	x->free = pieces;
 	pieces = x;
 	nr_free++;
-	if (unlikely(starved) && nr_free >= NR_PIECES / 4)
+	if (unlikely(starved) && nr_free >= need)
 		post_flush();
 }
 
@@ -157,12 +159,13 @@ static inline void append(
 	pcb->snd_queuelen++;
 }
 
-/* Bytes a segment may have: as lwIP does, no more than half of what the peer ever let us send. */
+/* Bytes a segment may have: as lwIP does, no more than half of what the peer ever let us send, but
+ * not so little that pieces would not do. */
 static unsigned seg_max(const struct tcp_pcb *pcb)
 {
 	unsigned half = pcb->snd_wnd_max / 2;
 
-	return half && half < pcb->mss ? half : pcb->mss;
+	return half && half < pcb->mss ? MAX(half, MIN(SEG_MIN, (unsigned)pcb->mss)) : pcb->mss;
 }
 
 /* The part of an unsent segment behind its first `at` bytes becomes a segment of its own. */
@@ -207,8 +210,9 @@ static void seg_split(struct net_conn *c, struct tcp_pcb *pcb, struct tcp_seg *s
 	new->len = (uint16_t)(seg->len - at);
 	new->p->next = rest;
 	new->p->tot_len = (uint16_t)(TCP_HLEN + new->len);
+	/* It may have IP's and Ethernet's headers too, of a sending that failed. */
+	seg->p->tot_len -= new->len;
 	seg->len = (uint16_t)at;
-	seg->p->tot_len = (uint16_t)(TCP_HLEN + at);
 	new->next = seg->next;
 	seg->next = new;
 	if (c->tail_seg != seg)
@@ -229,6 +233,10 @@ void net_hook_fit(struct tcp_pcb *pcb)
 	uint32_t wnd, before;
 
 	if (!seg || !c || pcb->state < ESTABLISHED)
+		return;
+	/* What lwIP made itself: FIN, or a part cut off for a window smaller than the wire's
+	 * segments. */
+	if (unlikely(!seg->p->next || !(seg->p->flags & PBUF_FLAG_IS_CUSTOM)))
 		return;
 	wnd = MIN(pcb->snd_wnd, pcb->cwnd);
 	before = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
@@ -270,7 +278,7 @@ static void flush_run(struct work *w __unused)
 
 	flush_posted = false;
 	net_clock_wind();
-	if (unlikely(starved) && nr_free >= NR_PIECES / 4)
+	if (unlikely(starved) && nr_free >= need)
 		feed();
 	while ((c = dirty)) {
 		dirty = c->next_dirty;
@@ -299,19 +307,31 @@ size_t net_room(const struct net_conn *c)
 	return c->pcb->snd_buf;
 }
 
-/* Whether so many bytes surely fit, in at most `most` pieces of which each may need a segment. */
+/* Whether so many bytes surely fit, in at most `most` pieces of which each may need a segment.  Who
+ * has more pieces out than there are left waits for his own to come back. */
 static inline bool has_room(const struct net_conn *c, size_t n, unsigned most)
 {
+	unsigned queued = c->pcb->snd_queuelen;
+
 	if (unlikely(nr_free < 2 * most || (nr_spares < most && !spares_fill(most)))) {
+		/* Segments that lwIP has out of order are waited for by the clock. */
+		need = MIN(starved ? need : UINT32_MAX, nr_free < 2 * most ? 2 * most : UINT32_MAX);
 		starved = true;
 		return false;
 	}
-	return n <= c->pcb->snd_buf && c->pcb->snd_queuelen + 2 * most <= TCP_SND_QUEUELEN;
+	return n <= c->pcb->snd_buf && queued + 2 * most <= TCP_SND_QUEUELEN &&
+	       likely(!queued || queued + 2 * most <= nr_free);
 }
 
-static inline unsigned pieces_of(size_t n, unsigned chunk)
+/* Pieces of n bytes: of a chunk at most, and cut where a segment ends. */
+static inline unsigned pieces_copied(size_t n, unsigned max)
 {
-	return likely(n <= chunk) ? 2 : (unsigned)(n / chunk) + 2;
+	return likely(n <= INLINE_MAX) ? 2 : (unsigned)(n / INLINE_MAX + n / max + 3);
+}
+
+static inline unsigned pieces_pinned(size_t n, unsigned max)
+{
+	return likely(n <= max) ? 2 : (unsigned)(n / max) + 2;
 }
 
 static void queue_bytes(struct net_conn *c, const uint8_t *p, size_t n, unsigned max, bool copy)
@@ -360,11 +380,11 @@ int net_send(struct net_conn *c, const void *p, size_t n, struct net_pin *pin)
 {
 	unsigned max;
 
-	ASSERT(n && n <= NET_SEND_MAX);
+	ASSERT(n && n <= (pin ? NET_SEND_MAX : NET_COPY_MAX));
 	if (!c->pcb || c->closing || c->abort_wanted)
 		return -ENOTCONN;
 	max = seg_max(c->pcb);
-	if (!has_room(c, n, pieces_of(n, pin ? max : MIN(max, (unsigned)INLINE_MAX))))
+	if (!has_room(c, n, pin ? pieces_pinned(n, max) : pieces_copied(n, max)))
 		return refuse(c);
 	queue_bytes(c, p, n, max, !pin);
 	sent(c, n, pin);
@@ -380,13 +400,23 @@ int net_send_with(struct net_conn *c, const void *head, size_t head_len, const v
 	if (!c->pcb || c->closing || c->abort_wanted)
 		return -ENOTCONN;
 	max = seg_max(c->pcb);
-	if (!has_room(c, head_len + n,
-		    pieces_of(head_len, MIN(max, (unsigned)INLINE_MAX)) + pieces_of(n, max)))
+	if (!has_room(c, head_len + n, pieces_copied(head_len, max) + pieces_pinned(n, max)))
 		return refuse(c);
 	queue_bytes(c, head, head_len, max, true);
 	queue_bytes(c, p, n, max, false);
 	sent(c, head_len + n, pin);
 	return 0;
+}
+
+void net_send_beat(void)
+{
+	if (unlikely(starved))
+		feed();
+}
+
+bool net_starves(void)
+{
+	return starved;
 }
 
 /* ---- coming and going ---- */

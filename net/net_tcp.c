@@ -9,6 +9,8 @@
  * Pins.  lwIP keeps pointers to memory, not copies.  A pin is done when its last byte has been
  * acknowledged, or the connection is gone, and besides no NIC has a packet any more that was queued
  * before that moment: after a retransmission, or a reset, an old copy could still be in its ring.
+ * Those that wait for it do so in two lots: while the NICs come to the point where they were when
+ * the first was closed, the second is gathered.
  */
 #include "net/net_priv.h"
 
@@ -22,8 +24,10 @@
 #define BIG_MAX       43800
 #define FIRST_WINDOW  (256u * 1024) /* a storage network: no slow start below this */
 #define OOSEQ_MAX     128
-#define SMALL         512 /* a segment that need not be acknowledged at once ... */
-#define SMALL_ACK     16  /* ... but every so many */
+#define MSS_MIN4      256  /* who can take no more than that is no initiator */
+#define MSS_MIN6      1220 /* RFC 8200: no path has less */
+#define SMALL         512  /* a segment that need not be acknowledged at once ... */
+#define SMALL_ACK     16   /* ... but every so many */
 #define KEEP_IDLE_MS  30000
 #define KEEP_INTVL_MS 5000
 #define KEEP_CNT      6
@@ -35,18 +39,20 @@ struct net_listener {
 };
 
 static struct mem_tag conn_tag = MEM_TAG("net connections");
-/* Pins let go whose memory a NIC may still read; end: the stamp. */
-static struct net_pin *zombies, **zombies_tail = &zombies;
+/* Pins let go whose memory a NIC may still read. */
+static struct net_pin *zombies, *zombies_next;
 
 uint32_t *net_hook_segment(
 	struct pbuf *p, struct tcp_hdr *hdr, const struct tcp_pcb *pcb, uint32_t *opts)
 {
-	const struct net_conn *c = pcb ? pcb->callback_arg : NULL;
+	bool ours = pcb && pcb->state != SYN_RCVD && pcb->state != LISTEN;
+	struct net_conn *c = ours ? pcb->callback_arg : NULL;
 
 	/* Only segments with data of connections that were accepted are ever larger than the wire
 	 * takes; of others this is not looked at. */
-	net_segment_size =
-		c && pcb->state != SYN_RCVD && pcb->state != LISTEN ? c->peer_mss : TCP_MSS;
+	net_segment_size = c ? c->peer_mss : TCP_MSS;
+	if (c && unlikely(TCP_SEQ_LT(lwip_ntohl(hdr->seqno), pcb->snd_nxt)))
+		c->resent = c->given;
 	return opts;
 }
 
@@ -91,28 +97,34 @@ void net_ref_put(struct net_ref *r)
 
 void net_tcp_reaped(void)
 {
-	struct net_pin *pin;
+	struct net_pin *pin, *next;
 
-	while ((pin = zombies) && net_tx_passed(pin->end)) {
-		zombies = pin->next;
-		if (!zombies)
-			zombies_tail = &zombies;
-		pin->done(pin);
+	while (unlikely(zombies) && net_tx_passed()) {
+		pin = zombies;
+		zombies = zombies_next;
+		zombies_next = NULL;
+		net_tx_mark();
+		for (; pin; pin = next) {
+			next = pin->next;
+			pin->done(pin);
+		}
 	}
 }
 
 static void pin_release(struct net_pin *pin)
 {
-	uint64_t stamp = net_tx_stamp();
-
-	if (!zombies && net_tx_passed(stamp)) {
+	if (net_tx_idle()) {
 		pin->done(pin);
 		return;
 	}
-	pin->end = stamp;
+	if (zombies) {
+		pin->next = zombies_next;
+		zombies_next = pin;
+		return;
+	}
 	pin->next = NULL;
-	*zombies_tail = pin;
-	zombies_tail = &pin->next;
+	zombies = pin;
+	net_tx_mark();
 }
 
 void net_linger(struct net_pin *pin)
@@ -129,7 +141,7 @@ static void pins_release(struct net_conn *c, bool all)
 		if (!c->pins)
 			c->pins_tail = &c->pins;
 		/* What was sent once and acknowledged has left the ring before it could be. */
-		if (all || (c->pcb && c->pcb->nrtx))
+		if (all || pin->end <= c->resent)
 			pin_release(pin);
 		else
 			pin->done(pin);
@@ -154,21 +166,10 @@ static void callbacks_off(struct tcp_pcb *pcb)
 	tcp_poll(pcb, NULL, 0);
 }
 
-/* After a callback of ours: what lwIP must be told. */
-static err_t leave(struct net_conn *c)
+static err_t abort_now(struct net_conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
 
-	c->in_callback = false;
-	if (!c->abort_wanted) {
-		if (c->closing && c->acked == c->given) { /* closed, and nothing to wait for */
-			if (pcb)
-				callbacks_off(pcb);
-			c->pcb = NULL;
-			conn_free(c);
-		}
-		return ERR_OK;
-	}
 	c->pcb = NULL;
 	if (pcb) {
 		callbacks_off(pcb);
@@ -176,6 +177,35 @@ static err_t leave(struct net_conn *c)
 	}
 	conn_free(c);
 	return ERR_ABRT;
+}
+
+/* What is queued goes out, and FIN behind it.  It stays until all is acknowledged. */
+static err_t close_now(struct net_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	/* Where something is not consumed yet (also a FIN that lwIP is about to report), lwIP would
+	 * reset the connection and free its pcb. */
+	if (pcb->rcv_wnd < TCP_WND_MAX(pcb))
+		pcb->rcv_wnd = TCP_WND_MAX(pcb);
+	tcp_output(pcb);
+	if (tcp_close(pcb) != ERR_OK)
+		return abort_now(c);
+	if (c->acked == c->given) { /* nothing to wait for */
+		callbacks_off(pcb);
+		c->pcb = NULL;
+		conn_free(c);
+	}
+	return ERR_OK;
+}
+
+/* After a callback of ours: what lwIP must be told. */
+static err_t leave(struct net_conn *c)
+{
+	c->in_callback = false;
+	if (c->abort_wanted)
+		return abort_now(c);
+	return c->closing && c->pcb ? close_now(c) : ERR_OK;
 }
 
 static err_t conn_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
@@ -260,7 +290,13 @@ static err_t listener_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 		return ERR_VAL;
 	c = mem_alloc(&conn_tag, sizeof(*c));
 	if (!c)
-		return ERR_MEM; /* lwIP resets it */
+		return ERR_MEM;       /* lwIP resets it */
+	if (IP_IS_V6(&pcb->local_ip)) /* whatever somebody said of the path */
+		pcb->mss = MAX(pcb->mss, (u16_t)MSS_MIN6);
+	if (pcb->mss < MSS_MIN4) {
+		mem_free(c);
+		return ERR_MEM;
+	}
 	c->pcb = pcb;
 	c->pins_tail = &c->pins;
 	c->peer_mss = pcb->mss;
@@ -329,6 +365,11 @@ void net_conn_set(struct net_conn *c, const struct net_conn_ops *ops, void *ctx)
 	c->ctx = ctx;
 }
 
+uint64_t net_given(const struct net_conn *c)
+{
+	return c->given;
+}
+
 uint64_t net_acked(const struct net_conn *c)
 {
 	return c->acked;
@@ -352,49 +393,22 @@ void net_consumed(struct net_conn *c, size_t n)
 
 void net_close(struct net_conn *c)
 {
-	struct tcp_pcb *pcb = c->pcb;
-
 	ASSERT(!c->closing);
 	c->closing = true;
 	c->ops = NULL;
-	if (!pcb) {
-		/* From closed(): conn_gone() frees it. */
-		return;
-	}
-	tcp_output(pcb);
-	if (c->acked == c->given && !c->in_callback) {
-		callbacks_off(pcb);
-		c->pcb = NULL;
-		if (tcp_close(pcb) != ERR_OK)
-			tcp_abort(pcb);
-		conn_free(c);
-		return;
-	}
-	if (tcp_close(pcb) == ERR_OK)
-		return;
-	if (c->in_callback) {
-		c->abort_wanted = true;
-		return;
-	}
-	c->pcb = NULL;
-	callbacks_off(pcb);
-	tcp_abort(pcb);
-	conn_free(c);
+	/* In a callback leave() does it, when lwIP has nothing more of the peer's to show.  Without
+	 * a pcb this is closed(), and conn_gone() frees it. */
+	if (c->pcb && !c->in_callback)
+		close_now(c);
 }
 
 void net_abort(struct net_conn *c)
 {
-	struct tcp_pcb *pcb = c->pcb;
-
 	c->ops = NULL;
-	if (c->in_callback || !pcb) {
+	if (c->in_callback || !c->pcb)
 		c->abort_wanted = true;
-		return;
-	}
-	c->pcb = NULL;
-	callbacks_off(pcb);
-	tcp_abort(pcb);
-	conn_free(c);
+	else
+		abort_now(c);
 }
 
 static void address_text(

@@ -10,7 +10,6 @@
 #include "kernel/api/log.h"
 #include "kernel/api/string.h"
 
-#define TICK_NS     (5 * NS_PER_S)
 #define REPLIES_MAX 256 /* of a connection that does not read */
 
 struct list iscsi_conns = LIST_INIT(iscsi_conns);
@@ -133,12 +132,14 @@ static void conn_close(struct conn *c)
 /* It holds memory, does its part of nothing, and others wait. */
 static bool is_stuck(struct conn *c)
 {
-	uint64_t acked = net_acked(c->net);
+	uint64_t acked = net_acked(c->net), left = net_given(c->net) - acked;
 
-	if (acked != c->acked)
-		c->moved_ns = now_ns();
-	c->acked = acked;
-	return tasks_starve() && now_ns() - c->moved_ns > STALL_NS && tasks_wait_for_peer(c);
+	if (!left || acked - c->acked >= STALL_BYTES) {
+		c->moved_tick = c->ticks;
+		c->acked = acked;
+	}
+	return (tasks_starve() && tasks_wait_for_peer(c)) ||
+	       (net_starves() && c->ticks - c->moved_tick > STALL_TICKS);
 }
 
 static void conn_tick(struct timer *t)
@@ -147,6 +148,7 @@ static void conn_tick(struct timer *t)
 	uint64_t silent = now_ns() - c->heard_ns;
 	struct reply *r;
 
+	c->ticks++;
 	if (c->state == CONN_LOGIN && silent > LOGIN_NS) {
 		conn_kill(c, "login took too long");
 		return;
@@ -178,8 +180,11 @@ struct reply *reply_make(
 {
 	uint32_t padded = (n + 3) & ~3u;
 	unsigned len = 48 + (c->p.header_digest ? 4 : 0) + padded + (c->p.data_digest && n ? 4 : 0);
-	struct reply *r = mem_alloc(&conn_tag, sizeof(*r) + len);
+	struct reply *r;
 
+	if (c->state == CONN_DEAD)
+		return NULL;
+	r = mem_alloc(&conn_tag, sizeof(*r) + len);
 	if (!r || c->nr_replies >= REPLIES_MAX) {
 		mem_free(r);
 		conn_kill(c, "too many answers wait to be read");
@@ -246,7 +251,7 @@ static bool reply_emit(struct conn *c, struct reply *r)
 	if (!r->finished)
 		reply_finish(c, r);
 	while (r->sent < r->len) {
-		unsigned n = MIN(r->len - r->sent, (unsigned)NET_SEND_MAX);
+		unsigned n = MIN(r->len - r->sent, (unsigned)NET_COPY_MAX);
 
 		if (net_send(c->net, r->data + r->sent, n, NULL))
 			return false;
@@ -446,7 +451,6 @@ static void take_data(struct conn *c, const uint8_t *p, uint32_t n)
 	struct task *t = c->sink_task;
 	uint32_t at = c->sink_at, unit = t->small ? PAGE_SIZE : BIG;
 
-	c->moved_ns = c->heard_ns;
 	c->sink_at += n;
 	while (n && at < t->expected) {
 		struct seg *s = &t->segs[at / unit];
@@ -628,7 +632,7 @@ int conn_accept(void *ctx __unused, struct net_conn *net)
 		.first_burst = 65536 };
 	list_init(&c->outq);
 	net_peer_text(net, true, c->peer);
-	c->heard_ns = c->moved_ns = now_ns();
+	c->heard_ns = now_ns();
 	c->timer.fn = conn_tick;
 	timer_start(&c->timer, now_ns() + TICK_NS);
 	next_pdu(c);

@@ -29,7 +29,9 @@
 #define SESSIONS_MAX 32
 #define LOGIN_NS     (15 * NS_PER_S)
 #define SILENCE_NS   (30 * NS_PER_S)
-#define STALL_NS     (10 * NS_PER_S) /* holding memory others wait for, and doing nothing */
+#define TICK_NS      (5 * NS_PER_S)
+#define STALL_TICKS  2            /* holding memory others wait for, and doing nothing */
+#define STALL_BYTES  (64u * 1024) /* less than this acknowledged meanwhile is nothing */
 #define BIG          (64u * 1024)
 #define TASK_SEGS    (SCSI_XFER_MAX / BIG + 1)
 #define BUCKETS      64
@@ -69,6 +71,8 @@ struct task {
 	enum task_state state;
 	bool ended; /* by scsi_begin() */
 	bool aborted, spare, read, write, final_seen, small;
+	bool pin_done;  /* while it is being sent */
+	uint32_t since; /* c->ticks when it began to wait for the initiator */
 	uint32_t itt, edtl, ttt, data_sn, r2t_sn;
 	uint8_t lun[8];
 	uint32_t expected;        /* bytes that move: what both sides want */
@@ -152,13 +156,14 @@ struct conn {
 	struct task *tasks;
 	struct task *buckets[BUCKETS]; /* by ITT, those that can be asked for */
 	struct list free_tasks, free_spares;
-	unsigned nr_free;     /* of the ordinary ones */
-	uint32_t told_max_sn; /* the window as the initiator last heard of it */
-	unsigned fence;       /* aborted tasks still with the disk */
-	uint64_t skipped_in;  /* the last round of feeding that left it out */
-	unsigned held[2];     /* buffers for data it has, large and small */
-	uint64_t acked;       /* when last looked at, and since when it stands there */
-	uint64_t moved_ns;    /* since when nothing came and nothing was acknowledged */
+	unsigned nr_free;           /* of the ordinary ones */
+	uint32_t told_max_sn;       /* the window as the initiator last heard of it */
+	unsigned fence;             /* aborted tasks still with the disk */
+	uint64_t skipped_in;        /* the last round of feeding that left it out */
+	unsigned held[2];           /* buffers for data it has, large and small */
+	uint64_t reset_round;       /* the last reset that it has felt */
+	uint32_t ticks, moved_tick; /* and when the peer had last acknowledged a fair amount */
+	uint64_t acked;             /* by then */
 	struct timer timer;
 	bool pinged;
 	uint32_t next_ttt;
@@ -170,7 +175,8 @@ extern struct list iscsi_conns;
 int conn_accept(void *ctx, struct net_conn *net);
 void conn_kill(struct conn *c, const char *why);
 void conn_put(struct conn *c); /* drops a reference */
-/* A PDU of data bytes after a header of 48; NULL: no memory (the connection is killed). */
+/* A PDU of data bytes after a header of 48; NULL: the connection is gone, for want of memory if it
+ * was not before. */
 struct reply *reply_make(
 	struct conn *c, uint8_t opcode, uint8_t flags, uint32_t itt, const void *data, uint32_t n);
 /* status: takes a StatSN.  The header's sequence numbers are filled in here. */

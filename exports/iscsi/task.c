@@ -113,6 +113,10 @@ static void task_free(struct task *t)
 
 	unhash(t);
 	t->state = TASK_FREE;
+	if (c->sink_task == t) { /* ended by another session while its data come */
+		c->sink_task = NULL;
+		c->sink = SINK_DROP;
+	}
 	list_add_head(t->spare ? &c->free_spares : &c->free_tasks, &t->node);
 	if (!t->spare)
 		c->nr_free++;
@@ -189,8 +193,10 @@ bool tasks_wait_for_peer(struct conn *c)
 {
 	for (unsigned i = 0; c->tasks && i < TASKS + SPARE_TASKS; i++) {
 		const struct task *t = &c->tasks[i];
+		/* Data out come in bursts, and only a whole one counts. */
+		uint32_t since = t->write ? t->since : MAX(t->since, c->moved_tick);
 
-		if (t->nr_segs && t->state >= TASK_DATA && t->state != TASK_RUNNING)
+		if (t->nr_segs && t->state != TASK_RUNNING && c->ticks - since > STALL_TICKS)
 			return true;
 	}
 	return false;
@@ -208,6 +214,7 @@ static void r2t_send(struct task *t)
 		return;
 	t->ttt = 1 + c->next_ttt++ % 0x7fffffff;
 	t->burst_end = t->received + n;
+	t->since = c->ticks;
 	t->data_sn = 0;
 	t->final_seen = false;
 	memcpy(r->data + 8, t->lun, 8);
@@ -251,6 +258,7 @@ static void task_start(struct task *t)
 		return;
 	}
 	t->state = TASK_DATA;
+	t->since = t->c->ticks;
 	/* What comes unasked comes first. */
 	if (t->final_seen)
 		r2t_send(t);
@@ -325,6 +333,8 @@ void task_command(struct conn *c)
 	t->final_seen = h[1] & 0x80;
 	t->received = t->sent = t->data_sent = t->part = t->r2t_sn = t->data_sn = 0;
 	t->nr_segs = 0;
+	t->since = c->ticks;
+	t->pin_done = false;
 	t->ttt = UINT32_MAX;
 	t->burst_end = MIN(c->p.first_burst, t->edtl);
 	t->out.is_task = true;
@@ -467,6 +477,7 @@ static void task_respond(struct task *t)
 	struct conn *c = t->c;
 
 	t->state = TASK_SENDING;
+	t->since = c->ticks;
 	t->sent = t->data_sent = t->part = t->data_sn = 0;
 	t->pdu_bytes = 0;
 	t->cmd.moved = t->cmd.status == SCSI_GOOD ? MIN(t->cmd.moved, t->expected) : 0;
@@ -500,7 +511,13 @@ static void put_residual(const struct task *t, uint8_t *h, uint8_t *flags)
 
 static void task_pinned(struct net_pin *pin)
 {
-	task_free(container_of(pin, struct task, pin));
+	struct task *t = container_of(pin, struct task, pin);
+
+	/* Acknowledged before what follows the data had room to leave? */
+	if (unlikely(t->state == TASK_SENDING))
+		t->pin_done = true;
+	else
+		task_free(t);
 }
 
 /* SCSI Response, 11.4. */
@@ -645,25 +662,26 @@ bool task_emit(struct task *t)
 	}
 	list_del(&t->out.node);
 	t->state = TASK_PINNED; /* task_pinned() frees it */
+	if (unlikely(t->pin_done))
+		task_free(t);
 	return true;
 }
 
 /* ---- leaving ---- */
 
-/* A command nobody wants the answer of.  Whether it is still with the disk. */
-static bool task_abort(struct task *t)
+/* A command nobody wants the answer of. */
+static void task_abort(struct task *t)
 {
 	if (t->state == TASK_RUNNING) {
 		t->aborted = true;
-		return true;
+		t->c->fence++;
+		return;
 	}
 	if (t->state == TASK_STARVED && list_linked(&t->node))
 		list_del(&t->node);
-	if (t->state == TASK_STARVED || t->state == TASK_DATA) {
+	if (t->state == TASK_STARVED || t->state == TASK_DATA)
 		task_free(t);
-	}
 	/* What is being sent is as good as answered. */
-	return false;
 }
 
 void tasks_drop(struct conn *c)
@@ -672,46 +690,57 @@ void tasks_drop(struct conn *c)
 		struct task *t = &c->tasks[i];
 
 		if (t->state == TASK_STARVED || t->state == TASK_DATA) {
-			(void)task_abort(t);
+			task_abort(t);
 		} else if (t->state == TASK_SENDING) {
 			/* Off the queue it went with the rest; its pages may be in a NIC. */
 			bool pinned = t->part && t->sent + t->data_sent == t->cmd.moved;
 
 			t->state = TASK_PINNED;
 			t->pin.done = task_pinned;
-			if (!pinned)
+			if (t->pin_done)
+				task_free(t);
+			else if (!pinned)
 				net_linger(&t->pin);
 		}
 		/* Those with the disk find the connection dead. */
 	}
 }
 
-static unsigned abort_where(struct conn *c, const struct scsi_unit *unit, bool all)
+static void abort_where(struct conn *c, const struct scsi_unit *unit, bool all)
 {
-	unsigned nr = 0;
-
 	for (unsigned i = 0; c->tasks && i < TASKS + SPARE_TASKS; i++) {
 		struct task *t = &c->tasks[i];
 
 		if (t->state != TASK_FREE && !t->aborted && (all || t->cmd.unit == unit))
-			nr += task_abort(t);
+			task_abort(t);
 	}
-	c->fence += nr;
-	return nr;
 }
 
-/* A reset is felt by the other sessions of the target too. */
+static void reset_units_of(struct conn *c, const struct scsi_unit *unit, bool attention)
+{
+	abort_where(c, unit, !unit);
+	for (unsigned i = 0; i < SCSI_LUNS_MAX && attention; i++)
+		if (c->target->scsi.units[i] && (!unit || c->target->scsi.units[i] == unit))
+			scsi_attention(&c->nexuses[i], SCSI_POWER_ON);
+}
+
+/* A reset is felt by the other sessions of the target too.  Any of them, this one included, may be
+ * dropped on the way: a command that ends has something to say, and there may be no room to. */
 static void reset_units(struct conn *from, const struct scsi_unit *unit)
 {
+	static uint64_t round;
 	struct conn *c;
 
+	round++;
+again:
 	list_for_each (c, &iscsi_conns, node) {
-		if (c->state != CONN_FULL || c->target != from->target)
+		if (c->state != CONN_FULL || c->target != from->target || c->reset_round == round)
 			continue;
-		abort_where(c, unit, !unit);
-		for (unsigned i = 0; i < SCSI_LUNS_MAX && c != from; i++)
-			if (c->target->scsi.units[i] && (!unit || c->target->scsi.units[i] == unit))
-				scsi_attention(&c->nexuses[i], SCSI_POWER_ON);
+		c->reset_round = round;
+		c->refs++;
+		reset_units_of(c, unit, c != from);
+		conn_put(c);
+		goto again;
 	}
 }
 
@@ -743,7 +772,7 @@ void task_management(struct conn *c)
 		if (!t)
 			response = 1;
 		else
-			c->fence += task_abort(t);
+			task_abort(t);
 		break;
 	case 2: /* ABORT TASK SET */
 	case 4: /* CLEAR TASK SET */
