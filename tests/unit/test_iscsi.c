@@ -499,6 +499,131 @@ static void test_abort(void **state)
 	peer_free(q);
 }
 
+/* Another session under a name of its own. */
+static struct peer *another(unsigned n)
+{
+	struct peer *p = peer_new();
+
+	p->isid[5] = (uint8_t)(p->isid[5] + n);
+	assert_int_equal(peer_login(p, 1, 3, "InitiatorName=" USER ";TargetName=" IQN ";"), 0);
+	return p;
+}
+
+/* A reset by another session while the data of a command come: they go nowhere. */
+static void test_reset_in_data(void **state)
+{
+	uint8_t bhs[BHS_LEN], d[BHS_LEN + 4096] = { OP_DATA_OUT, FLAG_FINAL }, cdb[16];
+	struct peer *p, *q;
+	unsigned immediate;
+
+	words_create(IQN " vda --noauth");
+	memset(disk->data, 0x5a, 1 << 20);
+	for (immediate = 0; immediate < 2; immediate++) {
+		p = another(1);
+		q = another(2);
+		cdb_rw(cdb, true, 0, 8);
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_WRITE, 4096, cdb);
+		if (immediate) {
+			memcpy(d, bhs, BHS_LEN);
+		} else {
+			peer_send(p, bhs, NULL, 0);
+			assert_true(peer_recv(p));
+			assert_int_equal(peer_op(p), OP_R2T);
+			memcpy(d + BHS_ITT, p->bhs + BHS_ITT, 8);
+		}
+		put24(d + BHS_DATA_LEN, 4096);
+		memcpy(d + BHS_LEN, out, 4096);
+		fake_write(p->net, d, BHS_LEN + 1000);
+		host_run();
+		assert_int_equal(tmf(q, 6, 0), 0);
+		/* its page is another's now */
+		assert_int_equal(peer_write(q, 64, 8, out + 8192), 0);
+		fake_write(p->net, d + BHS_LEN + 1000, 4096 - 1000);
+		host_run();
+		assert_false(peer_recv(p));
+		assert_memory_equal(disk->data + 64 * 512, out + 8192, 4096);
+		assert_int_equal(disk->data[0], 0x5a);
+		assert_int_equal(peer_read(p, 64, 8, in), 2); /* told of the reset */
+		assert_int_equal(peer_read(p, 64, 8, in), 0);
+		assert_memory_equal(in, out + 8192, 4096);
+		peer_free(p);
+		peer_free(q);
+	}
+}
+
+/* Of sessions whose answers find no room: a reset ends their commands, and them, one by one. */
+static void test_reset_drops(void **state)
+{
+	uint8_t bhs[BHS_LEN], nop[BHS_LEN] = { OP_NOP_OUT | OP_IMMEDIATE, FLAG_FINAL }, cdb[16];
+	struct peer *p[6];
+	unsigned i, k;
+
+	words_create(IQN " vda --noauth");
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = another(i);
+	cdb_rw(cdb, true, 0, 8);
+	put32(nop + BHS_TTT, TAG_NONE);
+	for (i = 1; i < ARRAY_SIZE(p); i++) {
+		/* All commands it may have, each of which waits for data; no window is left. */
+		for (k = 0; k < 64; k++) {
+			peer_cmd(p[i], bhs, FLAG_FINAL | CMD_WRITE, 4096, cdb);
+			peer_send(p[i], bhs, NULL, 0);
+		}
+		while (peer_recv(p[i]))
+			;
+		fake_room(p[i]->net, 0);
+		for (k = 0; k < 256; k++) {
+			put32(nop + BHS_ITT, 100000 + k);
+			put32(nop + BHS_CMDSN, p[i]->cmdsn);
+			peer_send(p[i], nop, NULL, 0);
+		}
+		host_run();
+		assert_false(peer_closed(p[i]));
+	}
+	assert_int_equal(tmf(p[0], 6, 0), 0);
+	for (i = 1; i < ARRAY_SIZE(p); i++) {
+		peer_closed(p[i]);
+		peer_free(p[i]);
+	}
+	assert_int_equal(peer_read(p[0], 0, 8, in), 0);
+	peer_free(p[0]);
+}
+
+/* The data of an answer are acknowledged before its digest found room to leave. */
+static void test_digest_late(void **state)
+{
+	uint8_t bhs[BHS_LEN], cdb[16];
+	struct peer *p;
+	unsigned i, k, n;
+
+	words_create(IQN " vda --noauth");
+	memcpy(disk->data, out, sizeof(out));
+	p = peer_session("DataDigest=CRC32C;MaxRecvDataSegmentLength=65536;");
+	p->data_digest = true;
+	for (i = 1; i < 12; i++) {
+		n = 512 * i;
+		for (k = 0; k < 6; k++) {
+			cdb_rw(cdb, false, k, i);
+			peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, n, cdb);
+			peer_send(p, bhs, NULL, 0);
+		}
+		fake_room(p->net, BHS_LEN + n);
+		for (k = 0; k < 6; k++) {
+			assert_true(peer_recv(p));
+			assert_int_equal(peer_op(p), OP_DATA_IN);
+			assert_int_equal(p->len, n);
+			assert_memory_equal(p->data,
+				out + (p->itt - get32(p->bhs + BHS_ITT) > 5
+						      ? 0
+						      : (5 - (p->itt - get32(p->bhs + BHS_ITT))) *
+								512),
+				n);
+		}
+		fake_room(p->net, SIZE_MAX);
+	}
+	peer_free(p);
+}
+
 static void test_gone_with_work(void **state)
 {
 	struct peer *p;
@@ -658,6 +783,54 @@ static void test_large_among_small(void **state)
 		;
 	peer_free(p);
 	for (unsigned i = 0; i < ARRAY_SIZE(rest); i++)
+		page_free(&tag, rest[i], PAGE_ORDER_MAX);
+}
+
+/* Sessions that hold memory for data they never send, and ping: not for ever while others wait. */
+static void test_pinging_holders(void **state)
+{
+	uint8_t bhs[BHS_LEN], nop[BHS_LEN] = { OP_NOP_OUT | OP_IMMEDIATE, FLAG_FINAL }, cdb[16];
+	static struct mem_tag tag = MEM_TAG("all but a little");
+	void *rest[60];
+	struct peer *p[3];
+	unsigned i, k, s;
+
+	for (i = 0; i < ARRAY_SIZE(rest); i++) {
+		rest[i] = page_alloc(&tag, PAGE_ORDER_MAX);
+		assert_non_null(rest[i]);
+	}
+	words_create(IQN " vda --noauth");
+	for (i = 0; i < 3; i++)
+		p[i] = another(i);
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < 60; k++) {
+			cdb_rw(cdb, true, 0, 128);
+			peer_cmd(p[i], bhs, FLAG_FINAL | CMD_WRITE, 65536, cdb);
+			peer_send(p[i], bhs, NULL, 0);
+		}
+	host_run();
+	cdb_rw(cdb, false, 0, 2048);
+	peer_cmd(p[2], bhs, FLAG_FINAL | CMD_READ, 1 << 20, cdb);
+	peer_send(p[2], bhs, NULL, 0);
+	assert_false(peer_recv(p[2]));
+	put32(nop + BHS_TTT, TAG_NONE);
+	for (s = 0; s < 40; s++) {
+		for (i = 0; i < 3; i++) {
+			put32(nop + BHS_ITT, 100000 + s);
+			put32(nop + BHS_CMDSN, p[i]->cmdsn);
+			peer_send(p[i], nop, NULL, 0);
+			if (i < 2)
+				while (peer_recv(p[i]))
+					;
+		}
+		host_advance(NS_PER_S);
+	}
+	for (k = 0; peer_recv(p[2]);)
+		k += peer_op(p[2]) == OP_DATA_IN ? p[2]->len : 0;
+	assert_int_equal(k, 1 << 20);
+	for (i = 0; i < 3; i++)
+		peer_free(p[i]);
+	for (i = 0; i < ARRAY_SIZE(rest); i++)
 		page_free(&tag, rest[i], PAGE_ORDER_MAX);
 }
 
@@ -899,11 +1072,15 @@ int main(void)
 		T(test_slow_reader),
 		T(test_silence),
 		T(test_abort),
+		T(test_reset_in_data),
+		T(test_reset_drops),
+		T(test_digest_late),
 		T(test_gone_with_work),
 		T(test_logout),
 		T(test_suspended),
 		T(test_task_set_full),
 		T(test_large_among_small),
+		T(test_pinging_holders),
 		T(test_disk_errors),
 		T(test_chap),
 		T(test_mutual_chap),
