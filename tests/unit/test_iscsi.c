@@ -589,37 +589,54 @@ static void test_reset_drops(void **state)
 	peer_free(p[0]);
 }
 
-/* The data of an answer are acknowledged before its digest found room to leave. */
+/* The data of an answer are acknowledged before its digest found room to leave, and more is asked.
+ */
 static void test_digest_late(void **state)
 {
-	uint8_t bhs[BHS_LEN], cdb[16];
+	uint8_t bhs[BHS_LEN], cdb[16], first[BHS_LEN + 4096], digest[4];
 	struct peer *p;
-	unsigned i, k, n;
+	unsigned i;
 
 	words_create(IQN " vda --noauth");
 	memcpy(disk->data, out, sizeof(out));
 	p = peer_session("DataDigest=CRC32C;MaxRecvDataSegmentLength=65536;");
 	p->data_digest = true;
-	for (i = 1; i < 12; i++) {
-		n = 512 * i;
-		for (k = 0; k < 6; k++) {
-			cdb_rw(cdb, false, k, i);
-			peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, n, cdb);
-			peer_send(p, bhs, NULL, 0);
-		}
-		fake_room(p->net, BHS_LEN + n);
-		for (k = 0; k < 6; k++) {
-			assert_true(peer_recv(p));
-			assert_int_equal(peer_op(p), OP_DATA_IN);
-			assert_int_equal(p->len, n);
-			assert_memory_equal(p->data,
-				out + (p->itt - get32(p->bhs + BHS_ITT) > 5
-						      ? 0
-						      : (5 - (p->itt - get32(p->bhs + BHS_ITT))) *
-								512),
-				n);
-		}
+	for (i = 0; i < 20; i++) {
+		cdb_rw(cdb, false, i, 8);
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+		peer_send(p, bhs, NULL, 0);
+		fake_room(p->net, sizeof(first));
+		host_run();
+		assert_int_equal(fake_read(p->net, first, sizeof(first)), sizeof(first));
+		assert_memory_equal(first + BHS_LEN, out + i * 512, 4096);
+		fake_room(p->net, 0);
+		cdb_rw(cdb, false, i + 100, 8);
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+		peer_send(p, bhs, NULL, 0);
+		host_run();
 		fake_room(p->net, SIZE_MAX);
+		host_run();
+		assert_int_equal(fake_read(p->net, digest, 4), 4);
+		assert_int_equal(get32(digest), __builtin_bswap32(crc32c(0, out + i * 512, 4096)));
+		assert_true(peer_recv(p));
+		assert_int_equal(get32(p->bhs + BHS_ITT), p->itt);
+		assert_memory_equal(p->data, out + (i + 100) * 512, 4096);
+		assert_false(peer_recv(p));
+		if (i != 10)
+			continue;
+		/* And such a one whose connection ends. */
+		peer_free(p);
+		p = peer_session("DataDigest=CRC32C;MaxRecvDataSegmentLength=65536;");
+		p->data_digest = true;
+		peer_cmd(p, bhs, FLAG_FINAL | CMD_READ, 4096, cdb);
+		peer_send(p, bhs, NULL, 0);
+		fake_room(p->net, sizeof(first));
+		host_run();
+		assert_int_equal(fake_read(p->net, first, sizeof(first)), sizeof(first));
+		fake_room(p->net, 0);
+		peer_free(p);
+		p = peer_session("DataDigest=CRC32C;MaxRecvDataSegmentLength=65536;");
+		p->data_digest = true;
 	}
 	peer_free(p);
 }
