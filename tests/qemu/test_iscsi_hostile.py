@@ -4,6 +4,7 @@ with (and some have died of).  After each a fresh session finds the disk as it w
 has been lost of the memory."""
 import random
 import re
+import socket
 import struct
 import time
 
@@ -402,6 +403,39 @@ def test_random_changes(served):
         except (OSError, TypeError):
             pass
     unharmed(served)
+
+
+def net_memory(served):
+    return re.search(r"(?m)^ *(\d+) .*net connections$", served.vm.ok("mem"))[1]
+
+
+def test_more_after_the_end(served):
+    """Logout, or a login that is refused, and behind it more, and FIN: all of it in one go."""
+    bad = login_pdu(keys(**{**PLAIN, "TargetName": "iqn.2026-11.org.cairn:none"}))
+
+    def rounds(nr):
+        for i in range(nr):
+            if i % 2:
+                w = Wire(served.port)
+                w.send(bad + bytes(100000))
+            else:
+                w = Session(served.port, IQN)
+                w.send(pdu(0x46, 0x80, itt=4, w24=w.cmdsn) + bytes(i * 1500))
+            w.s.shutdown(socket.SHUT_WR)
+            w.close(reset=i % 3 == 0)
+
+    def settled():
+        end = time.monotonic() + 20
+        while time.monotonic() < end and re.search(r"(?m)^iscsi ", served.vm.ok("export sessions")):
+            time.sleep(0.5)
+        time.sleep(1)
+        return net_memory(served)
+
+    rounds(4)
+    before = settled()
+    rounds(60)
+    unharmed(served)
+    assert settled() == before
 
 
 def test_nothing_is_left_over(served):
