@@ -13,16 +13,18 @@ and reads; what it read is compared with what it wrote, and with Cairn's own sum
 import fcntl
 import os
 import random
+import re
 import select
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cairn import Cairn, make_disk, sha256, virtio  # noqa: E402
-from initiator import GOOD, Session, rw  # noqa: E402
+from initiator import GOOD, Session, pdu, rw  # noqa: E402
 
 IQN = "iqn.2026-11.org.cairn:lossy"
 HOST, CAIRN, MAC = "10.99.0.1", "10.99.0.2", "52:54:00:ca:12:02"
@@ -75,6 +77,23 @@ class Bridge(threading.Thread):
                     self.lost += 1
 
 
+def more_after_the_end(vm):
+    """Logout and more behind it, which the wire's checksums let come up as one segment."""
+    def connections():
+        return int(re.search(r"(?m)^ *(\d+) .*net connections$", vm.ok("mem"))[1])
+
+    before = connections()
+    for i in range(20):
+        w = Session(3260, IQN, host=CAIRN)
+        w.send(pdu(0x46, 0x80, itt=4, w24=w.cmdsn) + bytes(i * 4000))
+        w.s.shutdown(socket.SHUT_WR)
+        w.close()
+    end = time.monotonic() + 20
+    while connections() != before:
+        assert time.monotonic() < end, vm.ok("mem")
+        time.sleep(0.5)
+
+
 def main():
     folder, seed, loss, size = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), \
         int(sys.argv[4]) * MIB
@@ -88,6 +107,7 @@ def main():
         vm.ok(f"export create iscsi {IQN} /dev/vda --noauth")
         x = Session(3260, IQN, host=CAIRN, timeout=90, window=int(sys.argv[5]))
         x.run(b"\0")
+        more_after_the_end(vm)
         bridge.loss = loss / 100
         rng, data, tags = random.Random(seed), bytearray(size), []
         for step in range(size // MIB * 4):
