@@ -195,6 +195,16 @@ static bool fault_hits(struct model_nvme *m)
 	return true;
 }
 
+static bool outstanding(const struct model_nvme *m, unsigned qid, unsigned cid)
+{
+	const struct model_nvme_cmd *c;
+
+	list_for_each (c, &m->cmds, node)
+		if (c->qid == qid && c->sqe.cdw0 >> 16 == cid)
+			return true;
+	return false;
+}
+
 static void finish(struct model_nvme *m, struct model_nvme_cmd *c, unsigned status)
 {
 	unsigned qid = c->qid, cid = c->sqe.cdw0 >> 16;
@@ -216,6 +226,9 @@ static void finish(struct model_nvme *m, struct model_nvme_cmd *c, unsigned stat
 		case MODEL_NVME_CID:
 			c->due_ns = UINT64_MAX;
 			e.cid_status ^= 0x40;
+			/* The wrong id of a command that is out: nobody could tell. */
+			if (outstanding(m, qid, e.cid_status & 0xffff))
+				return;
 			post(m, m->sq[qid].cqid, e);
 			return;
 		case MODEL_NVME_CID_GEN:
