@@ -567,6 +567,17 @@ static int refuse_message(struct strbuf *why, int err, const char *words, const 
 	return err;
 }
 
+int message_fail(struct strbuf *out, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	strbuf_reset(out);
+	va_start(ap, fmt);
+	strbuf_vprintf(out, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
 int dm_message(struct mdev *md, sector_t sector, unsigned argc, char **argv, struct strbuf *out,
 	struct strbuf *why)
 {
@@ -589,6 +600,11 @@ int dm_message(struct mdev *md, sector_t sector, unsigned argc, char **argv, str
 	/* Without the gate: a message may be what someone waits for who has it. */
 	table_hold(t);
 	err = tg->ops->message(tg, argc, argv, out);
+	if (err && out->len) {
+		strbuf_printf(why, "%s: %s", tg->ops->name, strbuf_text(out));
+		log_err("device-mapper: %s", strbuf_text(why));
+		strbuf_reset(out);
+	}
 	table_release(t);
 	return err;
 }

@@ -79,7 +79,8 @@ struct target_ops {
 	 * will be seen here again. */
 	bool (*end_io)(struct target *t, struct bio *bio, int *status);
 	void (*status)(struct target *t, enum status_type type, struct strbuf *out); /* optional */
-	/* Optional.  Words are argv[0..argc); answer text goes to out.  0 or -errno. */
+	/* Optional.  Words are argv[0..argc); answer text goes to out.  0 or -errno, best by
+	 * message_fail(). */
 	int (*message)(struct target *t, unsigned argc, char **argv, struct strbuf *out);
 	/* Optional, on a fiber: presuspend while I/O still flows, postsuspend when it has drained,
 	 * preresume may refuse (-errno), resume. */
@@ -116,6 +117,10 @@ static inline sector_t target_offset(const struct target *t, const struct bio *b
 /* The per-bio data of the innermost target that has this bio; valid from map() to end_io().  Not
  * cleared, aligned to 16. */
 void *target_bio_data(struct bio *bio);
+
+/* What message() returns when it refuses: err, and out says why.  It is logged with the target's name
+ * before it. */
+int message_fail(struct strbuf *out, int err, const char *fmt, ...) __printf(3, 4);
 
 /* Something worth telling `dmsetup wait` happened.  Any core. */
 void target_event(struct target *t);

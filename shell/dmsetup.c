@@ -250,7 +250,8 @@ static may_block int do_message(struct dm_cmd *c)
 	if (err)
 		failed(c, "message", name, NULL, err);
 	else if (answer.len)
-		io_printf(c->io, "%s\n", strbuf_text(&answer));
+		io_printf(c->io, "%s%s", strbuf_text(&answer),
+			answer.data[answer.len - 1] == '\n' ? "" : "\n");
 	strbuf_free(&answer);
 	return err;
 }

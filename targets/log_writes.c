@@ -454,15 +454,12 @@ static int log_writes_message(struct target *t, unsigned argc, char **argv, stru
 	struct log_writes *l = t->ctx;
 	struct block *b;
 
-	if (argc != 2) {
-		log_warn(PREFIX "Invalid log-writes message arguments, expect 2 arguments, got %u",
-			argc);
-		return -EINVAL;
-	}
-	if (strcasecmp(argv[0], "mark") != 0) {
-		log_warn(PREFIX "Unrecognised log writes target message received: %s", argv[0]);
-		return -EINVAL;
-	}
+	if (argc != 2)
+		return message_fail(out, -EINVAL,
+			"Invalid log-writes message arguments, expect 2 arguments, got %u", argc);
+	if (strcasecmp(argv[0], "mark") != 0)
+		return message_fail(out, -EINVAL,
+			"Unrecognised log writes target message received: %s", argv[0]);
 	b = mark_make(l, argv[1]);
 	if (!b)
 		return -ENOMEM;

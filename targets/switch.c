@@ -193,37 +193,35 @@ static uint64_t hex(const char **at)
 	}
 }
 
-static int refuse(const char *word)
+static int refuse(struct strbuf *why, const char *word)
 {
-	log_warn(PREFIX "invalid set_region_mappings argument: '%s'", word);
-	return -EINVAL;
+	return message_fail(why, -EINVAL, "invalid set_region_mappings argument: '%s'", word);
 }
 
 /* "R<n>,<m>": *region is the last one set, and will be. */
-static int repeat(struct switcher *s, const char *word, uint64_t *region, bool apply)
+static int repeat(
+	struct switcher *s, const char *word, uint64_t *region, bool apply, struct strbuf *why)
 {
 	const char *at = word + 1;
 	uint64_t cycle, nr;
 
 	if (*at == ',')
-		return refuse(word);
+		return refuse(why, word);
 	cycle = hex(&at);
 	if (*at++ != ',' || !*at)
-		return refuse(word);
+		return refuse(why, word);
 	nr = hex(&at);
 	if (*at)
-		return refuse(word);
-	if (!cycle || cycle - 1 > *region) {
-		log_warn(PREFIX "invalid set_region_mappings cycle length: %llu > %llu",
+		return refuse(why, word);
+	if (!cycle || cycle - 1 > *region)
+		return message_fail(why, -EINVAL,
+			"invalid set_region_mappings cycle length: %llu > %llu",
 			(unsigned long long)(cycle - 1), (unsigned long long)*region);
-		return -EINVAL;
-	}
-	if (*region + nr < *region || *region + nr >= s->nr_regions) {
-		log_warn(PREFIX "invalid set_region_mappings region number: %llu + %llu >= %llu",
+	if (*region + nr < *region || *region + nr >= s->nr_regions)
+		return message_fail(why, -EINVAL,
+			"invalid set_region_mappings region number: %llu + %llu >= %llu",
 			(unsigned long long)*region, (unsigned long long)nr,
 			(unsigned long long)s->nr_regions);
-		return -EINVAL;
-	}
 	for (uint64_t r = *region + 1; apply && r <= *region + nr; r++)
 		table_write(s, r, table_read(s, r - cycle));
 	*region += nr;
@@ -231,7 +229,8 @@ static int repeat(struct switcher *s, const char *word, uint64_t *region, bool a
 }
 
 /* "[<region>]:<path>" */
-static int assign(struct switcher *s, const char *word, uint64_t *region, bool apply)
+static int assign(
+	struct switcher *s, const char *word, uint64_t *region, bool apply, struct strbuf *why)
 {
 	const char *at = word;
 	uint64_t path;
@@ -241,35 +240,33 @@ static int assign(struct switcher *s, const char *word, uint64_t *region, bool a
 	else
 		*region = hex(&at);
 	if (*at++ != ':' || !*at)
-		return refuse(word);
+		return refuse(why, word);
 	path = hex(&at);
 	if (*at)
-		return refuse(word);
-	if (*region >= s->nr_regions) {
-		log_warn(PREFIX "invalid set_region_mappings region number: %llu >= %llu",
+		return refuse(why, word);
+	if (*region >= s->nr_regions)
+		return message_fail(why, -EINVAL,
+			"invalid set_region_mappings region number: %llu >= %llu",
 			(unsigned long long)*region, (unsigned long long)s->nr_regions);
-		return -EINVAL;
-	}
-	if (path >= s->nr_paths) {
-		log_warn(PREFIX "invalid set_region_mappings device: %llu >= %u",
+	if (path >= s->nr_paths)
+		return message_fail(why, -EINVAL, "invalid set_region_mappings device: %llu >= %u",
 			(unsigned long long)path, s->nr_paths);
-		return -EINVAL;
-	}
 	if (apply)
 		table_write(s, *region, (unsigned)path);
 	return 0;
 }
 
-static int set_region_mappings(struct switcher *s, unsigned argc, char **argv, bool apply)
+static int set_region_mappings(
+	struct switcher *s, unsigned argc, char **argv, bool apply, struct strbuf *why)
 {
 	uint64_t region = 0;
 	int err = 0;
 
 	for (unsigned i = 1; i < argc && !err; i++) {
 		if ((argv[i][0] & 0xdf) == 'R')
-			err = repeat(s, argv[i], &region, apply);
+			err = repeat(s, argv[i], &region, apply, why);
 		else
-			err = assign(s, argv[i], &region, apply);
+			err = assign(s, argv[i], &region, apply, why);
 	}
 	return err;
 }
@@ -279,14 +276,12 @@ static int switch_message(struct target *t, unsigned argc, char **argv, struct s
 	struct switcher *s = t->ctx;
 	int err;
 
-	if (strcasecmp(argv[0], "set_region_mappings") != 0) {
-		log_warn(PREFIX "Unrecognised message received.");
-		return -EINVAL;
-	}
+	if (strcasecmp(argv[0], "set_region_mappings") != 0)
+		return message_fail(out, -EINVAL, "Unrecognised message received.");
 	/* Whether a word is right does not depend on what the table holds; so all are judged before
 	 * the first is obeyed, where Linux would leave half a message behind. */
-	err = set_region_mappings(s, argc, argv, false);
-	return err ? err : set_region_mappings(s, argc, argv, true);
+	err = set_region_mappings(s, argc, argv, false, out);
+	return err ? err : set_region_mappings(s, argc, argv, true, out);
 }
 
 const struct target_ops switch_ops = {

@@ -5,8 +5,11 @@
 #include "targets/targets.h"
 
 const struct target_ops *const all_targets[] = {
+	&delay_ops,
+	&dust_ops,
 	&ebs_ops,
 	&error_ops,
+	&flakey_ops,
 	&linear_ops,
 	&log_writes_ops,
 	&striped_ops,

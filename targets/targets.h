@@ -5,7 +5,7 @@
 
 #include "mapper/target.h"
 
-extern const struct target_ops ebs_ops, error_ops, linear_ops, log_writes_ops, striped_ops,
-	switch_ops, unstriped_ops, zero_ops;
+extern const struct target_ops delay_ops, dust_ops, ebs_ops, error_ops, flakey_ops, linear_ops,
+	log_writes_ops, striped_ops, switch_ops, unstriped_ops, zero_ops;
 
 #endif

@@ -13,7 +13,7 @@ from cairn import TOP, sha256, virtio
 
 GOLDEN = os.environ.get("CAIRN_GOLDEN", os.path.join(TOP, "..", "shared", "golden"))
 HAVE = {"linear", "striped", "zero", "error", "unstriped", "switch",
-        "log-writes", "ebs"}
+        "log-writes", "ebs", "delay", "flakey", "dust"}
 REPLAY = {"switch", "dust"}     # messages make what is read through these what it was
 
 
@@ -69,14 +69,14 @@ def test_volume(boot, folder, case):
     for m in manifest["maps"]:
         read_only = " --readonly" if m["ro"] else ""
         vm.ok(f"dmsetup create {m['name']}{read_only}", then=[real(x) for x in m["table"]])
-        said = "".join(x + ";" for x in vm.ok(f"dmsetup status {m['name']}").splitlines())
-        said = re.sub(r"\b254:(\d+)\b", lambda d: "{%s}" % manifest["images"][
-            int(d.group(1)) // 16]["role"], said)
-        assert said == m.get("status_after_reactivation", m["status"])
         for name, words in manifest["messages"] if REPLAY & targets_of(manifest) else []:
             if name == m["name"]:
                 sector, words = words.split(" ", 1)
                 vm.ok(f"dmsetup message {name} {sector} {words}")
+        said = "".join(x + ";" for x in vm.ok(f"dmsetup status {m['name']}").splitlines())
+        said = re.sub(r"\b254:(\d+)\b", lambda d: "{%s}" % manifest["images"][
+            int(d.group(1)) // 16]["role"], said)
+        assert said == m.get("status_after_reactivation", m["status"])
         if not m.get("sha256"):
             continue
         # What cannot be read counts as zeroes, and it must be just that.
