@@ -118,8 +118,8 @@ static inline sector_t target_offset(const struct target *t, const struct bio *b
  * cleared, aligned to 16. */
 void *target_bio_data(struct bio *bio);
 
-/* What message() returns when it refuses: err, and out says why.  It is logged with the target's name
- * before it. */
+/* What message() returns when it refuses: err, and out says why.  It is logged with the target's
+ * name before it. */
 int message_fail(struct strbuf *out, int err, const char *fmt, ...) __printf(3, 4);
 
 /* Something worth telling `dmsetup wait` happened.  Any core. */
