@@ -255,10 +255,16 @@ void bdev_open(struct bdev *dev)
 	dev->open_count++;
 }
 
+static void opened_less(struct bdev *dev)
+{
+	if (--dev->open_count == 0 && dev->ops->idle)
+		dev->ops->idle(dev);
+}
+
 void bdev_close(struct bdev *dev)
 {
 	ASSERT(dev->open_count > dev->nr_claims);
-	dev->open_count--;
+	opened_less(dev);
 }
 
 int bdev_claim(struct bdev *dev, const void *holder)
@@ -279,11 +285,11 @@ int bdev_claim(struct bdev *dev, const void *holder)
 void bdev_release(struct bdev *dev, const void *holder)
 {
 	ASSERT(dev->holder == holder && dev->nr_claims);
-	dev->open_count--;
 	if (--dev->nr_claims == 0)
 		dev->holder = NULL;
 	if (dev->whole)
 		dev->whole->parts_claimed--;
+	opened_less(dev);
 }
 
 void bdev_stats_sum(const struct bdev *dev, struct bdev_stats *out)

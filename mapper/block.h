@@ -198,6 +198,8 @@ struct bdev_ops {
 	void (*describe)(struct bdev *dev, struct strbuf *out);
 	/* Optional: the bdevs beneath this one, i = 0, 1, ... until NULL. */
 	struct bdev *(*below)(struct bdev *dev, unsigned i);
+	/* Optional: nobody has it open any more.  Must not close or unregister anything itself. */
+	void (*idle)(struct bdev *dev);
 };
 
 #define BDEV_NAME_MAX 128

@@ -100,6 +100,13 @@ struct mdev *dm_next(struct mdev *prev)
 	return OF(n, by_name);
 }
 
+struct mdev *dm_after(const char *name)
+{
+	struct tree_node *n = tree_after(&names, name);
+
+	return OF(n, by_name);
+}
+
 struct mdev *dm_next_by_minor(struct mdev *prev)
 {
 	struct tree_node *n = tree_after(&minors, prev ? &prev->bdev.minor : NULL);
@@ -121,6 +128,7 @@ void dm_info(struct mdev *md, struct dm_info *out)
 		.live_table = md->live != NULL,
 		.inactive_table = md->inactive != NULL,
 		.read_only = md->bdev.read_only,
+		.deferred_remove = md->deferred,
 		.open_count = md->bdev.open_count,
 		.nr_targets = md->live ? md->live->nr_targets : 0,
 		.event_nr = md->event_nr,
@@ -448,6 +456,46 @@ int dm_remove(struct mdev *md, bool force, struct strbuf *why)
 	return err ? err : leave(md, remove_it(md, force, why));
 }
 
+int dm_remove_deferred(struct mdev *md, struct strbuf *why)
+{
+	int err = enter(md, why);
+
+	if (err)
+		return err;
+	if (!is_busy(md))
+		return leave(md, remove_it(md, false, why));
+	md->deferred = true;
+	return leave(md, 0);
+}
+
+static bool reaping;
+
+/* Those that are due; the removal of one may make another due. */
+static void reap(void *arg __unused)
+{
+	struct strbuf why = { 0 };
+	struct mdev *md = NULL;
+
+	while ((md = dm_next(md))) {
+		if (!md->deferred || is_busy(md))
+			continue;
+		if (!dm_remove(md, false, &why))
+			md = NULL;
+		strbuf_reset(&why);
+	}
+	strbuf_free(&why);
+	reaping = false;
+}
+
+void control_idle(struct mdev *md)
+{
+	if (!md->deferred || reaping)
+		return;
+	reaping = fiber_create("dm removal", reap, NULL) != NULL;
+	if (!reaping)
+		log_warn("device-mapper: %s: no memory to remove it now", md->name);
+}
+
 /* One walk through all in order of name; true if any went. */
 static bool remove_each(bool force)
 {
@@ -469,7 +517,7 @@ static bool remove_each(bool force)
 	return any;
 }
 
-unsigned dm_remove_all(bool force)
+unsigned dm_remove_all(bool force, bool deferred)
 {
 	unsigned nr = 0;
 
@@ -481,9 +529,9 @@ unsigned dm_remove_all(bool force)
 		while (remove_each(false))
 			;
 	}
-	for (struct mdev *md = NULL; (md = dm_next(md));)
-		nr++;
-	if (nr)
+	for (struct mdev *md = NULL; (md = dm_next(md)); nr++)
+		md->deferred |= deferred;
+	if (nr && !deferred)
 		log_warn("device-mapper: ioctl: remove_all left %u open device(s)", nr);
 	return nr;
 }
@@ -587,6 +635,13 @@ int dm_message(struct mdev *md, sector_t sector, unsigned argc, char **argv, str
 
 	if (!argc)
 		return refuse_message(why, -EINVAL, "Empty message received.", "");
+	if (!strcasecmp(argv[0], "@cancel_deferred_remove")) {
+		if (argc != 1)
+			return refuse_message(
+				why, -EINVAL, "Invalid arguments for @cancel_deferred_remove", "");
+		md->deferred = false;
+		return 0;
+	}
 	if (argv[0][0] == '@')
 		return refuse_message(
 			why, -EINVAL, "Unsupported message sent to DM core: ", argv[0]);

@@ -26,7 +26,7 @@ struct dm_info {
 	char name[DM_NAME_MAX + 1];
 	char uuid[DM_UUID_MAX + 1];
 	uint32_t major, minor;
-	bool suspended, live_table, inactive_table, read_only;
+	bool suspended, live_table, inactive_table, read_only, deferred_remove;
 	unsigned open_count, nr_targets; /* nr_targets of the live table */
 	uint32_t event_nr;
 	struct bdev *bdev; /* valid until the next may_block */
@@ -36,6 +36,8 @@ struct dm_info {
 struct mdev *dm_find(const char *spec);
 /* In order of name, NULL begins and ends; valid until the next verb. */
 struct mdev *dm_next(struct mdev *prev);
+/* The first behind that name, whether there is a device with it or not. */
+struct mdev *dm_after(const char *name);
 /* In order of minor number. */
 struct mdev *dm_next_by_minor(struct mdev *prev);
 void dm_info(struct mdev *md, struct dm_info *out);
@@ -60,8 +62,11 @@ may_block int dm_resume(struct mdev *md, bool noflush, struct strbuf *why);
 /* -EBUSY while open.  force: first loads an error table over its whole length; if it is still open
  * that table stays and -EBUSY is the answer. */
 may_block int dm_remove(struct mdev *md, bool force, struct strbuf *why);
-/* Removes all that are not open, repeatedly (force: as above).  Returns how many stay. */
-may_block unsigned dm_remove_all(bool force);
+/* If it is open: once it no longer is, and that was not taken back by the message
+ * "@cancel_deferred_remove". */
+may_block int dm_remove_deferred(struct mdev *md, struct strbuf *why);
+/* Removes all that are not open, repeatedly (force, deferred: as above).  Returns how many stay. */
+may_block unsigned dm_remove_all(bool force, bool deferred);
 may_block int dm_rename(struct mdev *md, const char *new_name, struct strbuf *why);
 may_block int dm_set_uuid(struct mdev *md, const char *uuid, struct strbuf *why);
 /* The words of a message to the target at that sector, or to the core when they begin with '@'. */

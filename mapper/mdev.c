@@ -224,11 +224,17 @@ static void mdev_describe(struct bdev *dev, struct strbuf *out)
 	strbuf_puts(out, container_of(dev, struct mdev, bdev)->name);
 }
 
+static void mdev_idle(struct bdev *dev)
+{
+	control_idle(container_of(dev, struct mdev, bdev));
+}
+
 static const struct bdev_ops mdev_ops = {
 	.submit = mdev_submit,
 	.piece = mdev_piece,
 	.describe = mdev_describe,
 	.below = mdev_below,
+	.idle = mdev_idle,
 };
 
 struct mdev *mdev_of(const struct bdev *dev)

@@ -86,6 +86,7 @@ struct mdev {
 	struct table *live, *inactive;
 	bool suspended;
 	bool dying;       /* removed; the memory stays while refs */
+	bool deferred;    /* to be removed when nobody has it open any more */
 	unsigned refs;    /* fibers in a verb on it, and 1 for being there */
 	struct gate gate; /* around everything that changes it */
 	int nr_draining;  /* cores whose drained is on its way; can be below 0 for a moment */
@@ -175,5 +176,10 @@ bool table_core_idle(const struct table_core *tc);
 
 /* The next mapped device in order of number. */
 struct mdev *mdev_next(struct mdev *prev);
+
+/* ---- control.c ---- */
+
+/* The last one closed it: a removal that was put off may be due. */
+void control_idle(struct mdev *md);
 
 #endif

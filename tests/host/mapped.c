@@ -88,7 +88,7 @@ static void run(void *arg)
 	if (c->verb == CREATE)
 		c->err = create(c);
 	else if (c->verb == REMOVE_ALL)
-		c->err = (int)dm_remove_all(c->flag);
+		c->err = (int)dm_remove_all(c->flag, false);
 	else if (c->verb == RW)
 		c->err = bdev_rw(c->dev, c->op, c->flags, c->sector, c->nr_sectors, c->buf);
 	else
