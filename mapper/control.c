@@ -473,15 +473,16 @@ static bool reaping;
 /* Those that are due; the removal of one may make another due. */
 static void reap(void *arg __unused)
 {
+	char name[DM_NAME_MAX + 1];
 	struct strbuf why = { 0 };
-	struct mdev *md = NULL;
+	struct mdev *md = dm_next(NULL);
 
-	while ((md = dm_next(md))) {
-		if (!md->deferred || is_busy(md))
-			continue;
-		if (!dm_remove(md, false, &why))
-			md = NULL;
+	while (md) {
+		str_copy(name, sizeof(name), md->name);
+		if (md->deferred && !is_busy(md) && !dm_remove(md, false, &why))
+			name[0] = 0; /* from the beginning */
 		strbuf_reset(&why);
+		md = dm_after(name);
 	}
 	strbuf_free(&why);
 	reaping = false;
@@ -708,6 +709,7 @@ int dm_init(void)
 	uuids = (struct tree){ .cmp = cmp_uuid };
 	minors = (struct tree){ .cmp = cmp_minor };
 	free_minor = 0;
+	reaping = false;
 	bdev_find_mapped = find_mapped;
 	return 0;
 }

@@ -227,12 +227,19 @@ const struct verb dmsetup_verb = {
 	.usage = "dmsetup <command> [<option>...] [<device>...]",
 	.help = "create <name> [--table T]... [--notable] [-r|--readonly] [-u|--uuid U] "
 		"[-m|--minor N]\n"
+		"create --concise [<devices>]                  wipe_table <device>...\n"
 		"reload|load <device> [--table T]... [-r]      suspend|resume [--noflush] "
 		"<device>...\n"
-		"remove [-f] <device>...    remove_all [-f]    clear <device>...\n"
-		"rename <device> [--setuuid] <new>             message <device> <sector> "
-		"<word>...\n"
-		"table|status|info|deps [<device>...]          ls, targets, version\n\n"
+		"remove [-f] [--deferred] <device>...          remove_all [-f] [--deferred]\n"
+		"clear <device>...                             rename <device> [--setuuid] <new>\n"
+		"message <device> <sector> <word>...           wait <device> [<event>]\n"
+		"table [--concise]|status|deps [<device>...]   targets, target-version <type>\n"
+		"info [-c [-o <field>,...] [-O <field>,...] [--noheadings] [--separator S]\n"
+		"     [--nameprefixes] [--unquoted] [--rows]] [<device>...]\n"
+		"ls [--target <type>] [-o devno|blkdevname|devname]\n"
+		"ls --tree [-o nodevice,blkdevname,active,open,rw,uuid,compact,inverted,utf]\n"
+		"splitname <name>, setgeometry <device> <cylinders> <heads> <sectors> <start>,\n"
+		"mangle, mknodes, udev..., version\n\n"
 		"Without --table the lines of the table are read from here, to Ctrl-D.",
 	.run = dmsetup_run,
 	.complete = dmsetup_complete,

@@ -11,6 +11,7 @@ enum verb {
 	RESUME,
 	REMOVE,
 	REMOVE_ALL,
+	REMOVE_DEFERRED,
 	RENAME,
 	SET_UUID,
 	MESSAGE,
@@ -67,6 +68,8 @@ static int with_device(struct call *c)
 		return dm_resume(md, c->flag, &why);
 	case REMOVE:
 		return dm_remove(md, c->flag, &why);
+	case REMOVE_DEFERRED:
+		return dm_remove_deferred(md, &why);
 	case RENAME:
 		return dm_rename(md, c->text, &why);
 	case SET_UUID:
@@ -146,6 +149,11 @@ int mapped_resume(const char *name)
 int mapped_remove(const char *name)
 {
 	return call((struct call){ .verb = REMOVE, .name = name });
+}
+
+int mapped_remove_deferred(const char *name)
+{
+	return call((struct call){ .verb = REMOVE_DEFERRED, .name = name });
 }
 
 int mapped_remove_force(const char *name)

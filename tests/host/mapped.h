@@ -25,6 +25,7 @@ int mapped_suspend_noflush(const char *name);
 int mapped_resume(const char *name);
 int mapped_remove(const char *name);
 int mapped_remove_force(const char *name);
+int mapped_remove_deferred(const char *name);
 unsigned mapped_remove_all(bool force);
 int mapped_rename(const char *name, const char *to);
 int mapped_set_uuid(const char *name, const char *uuid);

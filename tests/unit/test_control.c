@@ -318,6 +318,48 @@ static void test_remove_force(void **state)
 	bdev_close(mapped_bdev("e"));
 }
 
+/* Put off until nobody has it open, also through others that are put off; or taken back. */
+static void test_remove_deferred(void **state)
+{
+	assert_int_equal(mapped_create("low", "0 8 linear ram0 0"), 0);
+	assert_int_equal(mapped_create("mid", "0 8 linear /dev/mapper/low 0"), 0);
+	assert_int_equal(mapped_create("up", "0 8 linear /dev/mapper/mid 0"), 0);
+	assert_int_equal(mapped_remove_deferred("low"), 0);
+	assert_int_equal(mapped_remove_deferred("mid"), 0);
+	assert_true(mapped_info("low").deferred_remove);
+	assert_int_equal(mapped_rw(mapped_bdev("up"), BIO_READ, 0, 0, 8, page), 0);
+	assert_int_equal(mapped_message("low", 0, "@cancel_deferred_remove"), 0);
+	assert_false(mapped_info("low").deferred_remove);
+	assert_int_equal(mapped_remove_deferred("low"), 0);
+	assert_int_equal(mapped_remove("up"), 0);
+	host_run();
+	assert_null(dm_find("mid"));
+	assert_null(dm_find("low"));
+	assert_int_equal(rd->bdev.open_count, 0);
+	/* nobody has it open: at once */
+	assert_int_equal(mapped_create("one", "0 8 linear ram0 0"), 0);
+	assert_int_equal(mapped_remove_deferred("one"), 0);
+	assert_null(dm_find("one"));
+	/* taken back: it stays */
+	assert_int_equal(mapped_create("one", "0 8 linear ram0 0"), 0);
+	bdev_open(mapped_bdev("one"));
+	assert_int_equal(mapped_remove_deferred("one"), 0);
+	assert_int_equal(mapped_message("one", 0, "@CANCEL_deferred_remove"), 0);
+	bdev_close(mapped_bdev("one"));
+	host_run();
+	assert_non_null(dm_find("one"));
+	/* opened again before the time has come: later */
+	bdev_open(mapped_bdev("one"));
+	assert_int_equal(mapped_remove_deferred("one"), 0);
+	bdev_close(mapped_bdev("one"));
+	bdev_open(mapped_bdev("one"));
+	host_run();
+	assert_non_null(dm_find("one"));
+	bdev_close(mapped_bdev("one"));
+	host_run();
+	assert_null(dm_find("one"));
+}
+
 static void test_remove_all(void **state)
 {
 	struct bdev *held;
@@ -501,6 +543,7 @@ int main(void)
 		T(test_deps),
 		T(test_remove),
 		T(test_remove_force),
+		T(test_remove_deferred),
 		T(test_remove_all),
 		T(test_messages),
 		T(test_events),
