@@ -11,6 +11,7 @@ help:
 	@echo 'make run        install what is missing, build, boot with two sample disks'
 	@echo 'make test       everything that checks, each test with its seconds; T=name for some'
 	@echo 'make soak       the same tests at full counts; T=name for some'
+	@echo 'make golden     volumes that Linux made, of a folder: GOLDEN=folder'
 	@echo 'make unit       host tests alone'
 	@echo 'make bench      guest instructions, beside those of a Linux guest'
 	@echo 'make lint       clang-format and clang-tidy'
@@ -29,6 +30,12 @@ run: deps
 
 test: deps
 	$(Q)tools/test
+
+# Volumes made by real Linux: make golden GOLDEN=folder
+golden: deps
+	$(Q)$(MAKE) --no-print-directory $(ELF)
+	$(Q)cd tests/qemu && CAIRN_GOLDEN=$(abspath $(or $(GOLDEN),../shared/golden)) \
+		/usr/bin/python3 -m pytest -q test_volumes.py
 
 soak: deps
 	$(Q)CAIRN_SOAK=1 tools/test
@@ -52,4 +59,4 @@ mutant-flush:
 
 export B T
 
-.PHONY: help deps run test soak bench gdb lint mutant-flush
+.PHONY: help deps run test golden soak bench gdb lint mutant-flush

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from cairn import TOP, sha256, virtio
+from cairn import TOP, nvme, sha256, virtio
 
 GOLDEN = os.environ.get("CAIRN_GOLDEN", os.path.join(TOP, "..", "shared", "golden"))
 HAVE = {"linear", "striped", "zero", "error", "unstriped", "switch",
@@ -46,8 +46,15 @@ def test_volumes_there_are():
         pytest.skip(f"{other} of {len(cases())} volumes need targets that are not there yet")
 
 
+# What a disk is called, and its number, on each bus.
+BUSES = {"virtio": (virtio, lambda i: f"/dev/vd{chr(97 + i)}", lambda i: f"254:{16 * i}"),
+         "nvme": (nvme, lambda i: f"/dev/nvme{i}n1", lambda i: f"259:{256 * i}")}
+
+
+@pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("case", readable())
-def test_volume(boot, folder, case):
+def test_volume(boot, folder, case, bus):
+    make, dev, number = BUSES[bus]
     where = os.path.join(GOLDEN, case)
     with open(os.path.join(where, "manifest.json")) as f:
         manifest = json.load(f)
@@ -58,9 +65,10 @@ def test_volume(boot, folder, case):
                        check=True)
         with open(path, "rb") as f:
             assert sha256(f.read()) == image["sha256"]
-        disks.append(virtio(path))
-        names["{%s}" % image["role"]] = f"/dev/vd{chr(97 + i)}"
+        disks.append(make(path))
+        names["{%s}" % image["role"]] = dev(i)
     vm = boot(disks)
+    roles = {number(i): "{%s}" % x["role"] for i, x in enumerate(manifest["images"])}
 
     def real(text):
         text = re.sub(r"\{map:(\w+)\}", r"/dev/mapper/\1", text)
@@ -74,8 +82,7 @@ def test_volume(boot, folder, case):
                 sector, words = words.split(" ", 1)
                 vm.ok(f"dmsetup message {name} {sector} {words}")
         said = "".join(x + ";" for x in vm.ok(f"dmsetup status {m['name']}").splitlines())
-        said = re.sub(r"\b254:(\d+)\b", lambda d: "{%s}" % manifest["images"][
-            int(d.group(1)) // 16]["role"], said)
+        said = re.sub(r"\b25[49]:\d+\b", lambda d: roles.get(d.group(), d.group()), said)
         assert said == m.get("status_after_reactivation", m["status"])
         if not m.get("sha256"):
             continue
