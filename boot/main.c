@@ -91,6 +91,62 @@ static void find_buses(void)
 	mmio_from_cmdline();
 }
 
+/* dm-mod.waitfor=<device>[,...]: what is not there after all disks were looked for will not come.
+ */
+static void look_for(const char *list)
+{
+	bool all = true;
+
+	while (*list) {
+		const char *comma = strchr(list, ',');
+		char name[BDEV_NAME_MAX];
+		size_t n = comma ? (size_t)(comma - list) : strlen(list);
+
+		str_printf(name, sizeof(name), "%.*s", (int)MIN(n, sizeof(name) - 1), list);
+		list += n + (comma ? 1 : 0);
+		if (bdev_find(name))
+			continue;
+		log_err("device-mapper: init: %s: no such device", name);
+		all = false;
+	}
+	if (all)
+		log_info("device-mapper: init: all devices available");
+}
+
+/* dm-mod.create=<devices>, as Linux has it: in the form of `dmsetup create --concise`. */
+static void create_early(const char *name, struct strbuf *text)
+{
+	const char *p = machine_cmdline();
+	struct strbuf line = { 0 };
+
+	while (cmdline_value(&p, name, text)) {
+		if (strchr(strbuf_text(text), '\'')) {
+			log_err("device-mapper: init: %s a quote has no place there", name);
+			continue;
+		}
+		strbuf_reset(&line);
+		strbuf_printf(&line, "dmsetup create --concise '%s'", strbuf_text(text));
+		shell_run_config("dm-mod.create", strbuf_text(&line));
+	}
+	strbuf_free(&line);
+}
+
+static void run_dm_mod(void)
+{
+	static const char *const waitfor[] = { "dm-mod.waitfor=", "dm_mod.waitfor=" };
+	static const char *const create[] = { "dm-mod.create=", "dm_mod.create=" };
+	struct strbuf text = { 0 };
+	const char *p;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(waitfor); i++)
+		for (p = machine_cmdline(); cmdline_value(&p, waitfor[i], &text);)
+			look_for(strbuf_text(&text));
+	for (i = 0; i < ARRAY_SIZE(create); i++)
+		create_early(create[i], &text);
+	strbuf_free(&text);
+}
+
 /* What the person who started us wants done before the first prompt. */
 static void run_config(void)
 {
@@ -126,6 +182,7 @@ void init_main(void *arg)
 		c->write(c, machine_version(), strlen(machine_version()));
 		c->write(c, "\r\n", 2);
 	}
+	run_dm_mod();
 	run_config();
 	for (c = NULL; (c = console_next(c));)
 		if (shell_start(c))

@@ -113,3 +113,30 @@ def test_help_knows_every_word(boot):
     for word in ("create", "remove", "reload", "load", "suspend", "resume", "message", "rename",
                  "table", "status", "info", "ls", "deps", "targets", "version", "remove_all"):
         assert re.search(rf"\b{word}\b", said), word
+
+
+def test_boot_time_devices(boot):
+    """dm-mod.create and dm-mod.waitfor on the kernel's command line, as with Linux."""
+    vm = boot([virtio(null_node(MIB)), virtio(null_node(MIB))],
+              append='dm-mod.waitfor=/dev/vda,/dev/vdb '
+                     'dm-mod.create="lin,,3,rw,0 1024 linear /dev/vda 0,1024 512 linear /dev/vdb 0;'
+                     'two,UUID-2,,ro,0 512 linear /dev/vda 1024" '
+                     'cairn.run="dmsetup create top --table \'0 8 linear /dev/mapper/lin 0\'"')
+    assert vm.ok("dmsetup table").splitlines() == [
+        "lin: 0 1024 linear 254:0 0", "lin: 1024 512 linear 254:16 0",
+        "top: 0 8 linear 253:3 0", "two: 0 512 linear 254:0 1024"]
+    assert "UUID: UUID-2" in vm.ok("dmsetup info two") and "READ-ONLY" in vm.ok("dmsetup info two")
+    assert "all devices available" in vm.ok("dmesg")
+
+
+@pytest.mark.parametrize("words,said", [
+    ('dm-mod.create="x,,,rw,0 8 linear /dev/vdz 0"', "Device lookup failed"),
+    ('dm-mod.create="x,,m,rw,0 8 zero"', "Invalid minor number"),
+    ('dm-mod.create="x"', "five comma-separated fields"),
+    ("dm-mod.create='x,,,rw,0 8 zero'", "a quote has no place there"),
+    ("dm-mod.waitfor=/dev/vdz,/dev/vda", "/dev/vdz: no such device")])
+def test_boot_time_devices_refused(boot, words, said):
+    """With words; and it boots."""
+    vm = boot([virtio(null_node(MIB))], append=words)
+    assert vm.ok("dmsetup ls") == "No devices found\n"
+    assert said in vm.ok("dmesg") or said in vm.boot_output.decode()
