@@ -18,6 +18,7 @@ void arg_fail(struct args *a, int err, const char *fmt, ...)
 	if (a->err)
 		return;
 	a->err = err;
+	a->at = a->pos ? a->pos - 1 : a->argc;
 	va_start(ap, fmt);
 	str_vprintf(a->words, sizeof(a->words), fmt, ap);
 	va_end(ap);
@@ -27,7 +28,10 @@ const char *arg_word(struct args *a, const char *words)
 {
 	if (!a->err && a->pos < a->argc)
 		return a->argv[a->pos++];
-	arg_fail(a, -EINVAL, "%s", words);
+	if (!a->err) {
+		arg_fail(a, -EINVAL, "%s", words);
+		a->at = a->argc;
+	}
 	return "";
 }
 
@@ -134,7 +138,9 @@ struct bdev *arg_range(struct args *a, sector_t len, sector_t *start, const char
 
 int arg_end(struct args *a, const char *words)
 {
-	if (!a->err && a->pos < a->argc)
+	if (!a->err && a->pos < a->argc) {
 		arg_fail(a, -EINVAL, "%s", words);
+		a->at = a->pos;
+	}
 	return a->err;
 }

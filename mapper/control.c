@@ -322,6 +322,11 @@ static int load(struct mdev *md, const char *text, size_t len, bool read_only, s
 	return 0;
 }
 
+struct dm_fault dm_fault(const struct mdev *md)
+{
+	return md->fault;
+}
+
 int dm_load(struct mdev *md, const char *text, size_t len, bool read_only, struct strbuf *why)
 {
 	int err = enter(md, why);

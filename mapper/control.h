@@ -46,6 +46,12 @@ void dm_info(struct mdev *md, struct dm_info *out);
  * The device has no table and is not suspended, as after DM_DEV_CREATE. */
 may_block int dm_create(
 	const char *name, const char *uuid, int minor, struct mdev **out, struct strbuf *why);
+/* Where the table stands that was last refused: of which line (1..; 0: no line is to blame) which
+ * word (0..; one behind the last: a word is missing). */
+struct dm_fault {
+	unsigned line, word;
+};
+struct dm_fault dm_fault(const struct mdev *md);
 /* Replaces the inactive table.  text: lines "start length type args...", empty lines and lines
  * beginning with # skipped. */
 may_block int dm_load(

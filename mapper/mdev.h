@@ -85,11 +85,12 @@ struct mdev {
 	struct tree_node by_name, by_uuid, by_minor;
 	struct table *live, *inactive;
 	bool suspended;
-	bool dying;       /* removed; the memory stays while refs */
-	bool deferred;    /* to be removed when nobody has it open any more */
-	unsigned refs;    /* fibers in a verb on it, and 1 for being there */
-	struct gate gate; /* around everything that changes it */
-	int nr_draining;  /* cores whose drained is on its way; can be below 0 for a moment */
+	bool dying;            /* removed; the memory stays while refs */
+	bool deferred;         /* to be removed when nobody has it open any more */
+	unsigned refs;         /* fibers in a verb on it, and 1 for being there */
+	struct dm_fault fault; /* of the table that was last refused */
+	struct gate gate;      /* around everything that changes it */
+	int nr_draining;       /* cores whose drained is on its way; can be below 0 for a moment */
 	struct waitq drained;
 	uint32_t event_nr;
 	unsigned new_events; /* atomic: since event_work was last sent */

@@ -22,6 +22,7 @@ struct parser {
 	size_t line_size;
 	char **words;
 	unsigned nr_words, max_words;
+	unsigned word; /* to blame if this goes wrong */
 	struct strbuf *why;
 };
 
@@ -56,6 +57,8 @@ static const char *err_name(int err)
 static int refuse(struct parser *p, const char *type, int err, const char *words)
 {
 	const struct bdev *dev = &p->t->md->bdev;
+
+	p->t->md->fault = (struct dm_fault){ p->t->line, p->word };
 
 	strbuf_printf(p->why, "table line %u: %s%s%s", p->t->line, type ? type : "",
 		type ? ": " : "", words);
@@ -158,14 +161,18 @@ static int check_place(struct parser *p, sector_t begin, sector_t len, const str
 
 	if (first && first->singleton)
 		return refuse(p, first->name, -EINVAL, "target type must appear alone in table");
+	p->word = 1;
 	if (!len)
 		return refuse(p, NULL, -EINVAL, "zero-length target");
+	p->word = 2;
 	if (!ops)
 		return 0;
 	if (ops->singleton && first)
 		return refuse(p, NULL, -EINVAL, "singleton target type must appear alone in table");
+	p->word = 0;
 	if (begin != t->nr_sectors)
 		return refuse(p, ops->name, -EINVAL, "Gap in table");
+	p->word = 1;
 	if (len > SECTORS_MAX - begin)
 		return refuse(p, NULL, -EINVAL, "the device would be too large");
 	return 0;
@@ -179,8 +186,13 @@ static int add_target(struct parser *p)
 	sector_t begin = 0, len = 0;
 	int err;
 
-	if (p->nr_words < 3 || str_to_u64(p->words[0], 10, UINT64_MAX, &begin) ||
-		str_to_u64(p->words[1], 10, UINT64_MAX, &len))
+	p->word = 0;
+	if (p->nr_words && !str_to_u64(p->words[0], 10, UINT64_MAX, &begin)) {
+		p->word = 1;
+		if (p->nr_words > 1 && !str_to_u64(p->words[1], 10, UINT64_MAX, &len))
+			p->word = 2;
+	}
+	if (p->word < 2 || p->nr_words < 3)
 		return refuse(
 			p, NULL, -EINVAL, "Invalid format: <start> <length> <target type> ...");
 	*tg = (struct target){ .table = t, .begin = begin, .len = len };
@@ -188,6 +200,7 @@ static int add_target(struct parser *p)
 	err = check_place(p, begin, len, tg->ops);
 	if (err)
 		return err;
+	p->word = 2;
 	if (!tg->ops)
 		return refuse(p, p->words[2], -EINVAL, "unknown target type");
 	if (tg->ops->ctx_size) {
@@ -197,6 +210,7 @@ static int add_target(struct parser *p)
 	}
 	t->nr_targets++;
 	err = tg->ops->ctr(tg, &a);
+	p->word = 3 + a.at;
 	if (err)
 		return refuse(p, tg->ops->name, err, a.err ? a.words : err_text(err));
 	t->nr_sectors += len;
@@ -260,6 +274,7 @@ int table_parse(struct mdev *md, const char *text, size_t len, bool read_only, s
 		return -ENOMEM;
 	}
 	p.t->md = md;
+	md->fault = (struct dm_fault){ 0 };
 	p.t->read_only = read_only;
 	err = make_room(&p);
 	if (!err)

@@ -24,6 +24,7 @@ struct args {
 	unsigned argc, pos;
 	struct target *target;
 	int err;         /* 0 or the first -errno */
+	unsigned at;     /* the word that is to blame, argc: one that is missing */
 	char words[160]; /* why */
 };
 
@@ -64,6 +65,7 @@ enum status_type {
 
 struct target_ops {
 	const char *name;
+	const char *syntax; /* the words of its table line: "<device> <start>" */
 	uint16_t version[3];
 	size_t ctx_size;
 	size_t per_bio_size; /* bytes beside every bio while this target has it */

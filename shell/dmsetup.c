@@ -75,6 +75,7 @@ static const struct {
 	{ "version", 0, 0, do_version },
 	{ "target-version", 1, 1, do_target_version },
 	{ "wait", 1, 2, do_wait },
+	{ "lint", 0, 0, do_lint },
 	{ "wipe_table", 1, ANY, do_wipe_table },
 	{ "splitname", 1, 2, do_splitname },
 	{ "setgeometry", 5, 5, do_setgeometry },
@@ -104,6 +105,7 @@ static bool option(struct dm_cmd *c, char **argv, unsigned argc, unsigned *i)
 		{ { "--inactive" }, offsetof(struct dm_cmd, inactive) },
 		{ { "--noheadings" }, offsetof(struct dm_cmd, noheadings) },
 		{ { "--deferred" }, offsetof(struct dm_cmd, deferred) },
+		{ { "--dry-run" }, offsetof(struct dm_cmd, dry_run) },
 		{ { "--concise" }, offsetof(struct dm_cmd, concise) },
 		{ { "--tree" }, offsetof(struct dm_cmd, tree) },
 		{ { "--nameprefixes" }, offsetof(struct dm_cmd, nameprefixes) },
@@ -227,6 +229,8 @@ const struct verb dmsetup_verb = {
 	.usage = "dmsetup <command> [<option>...] [<device>...]",
 	.help = "create <name> [--table T]... [--notable] [-r|--readonly] [-u|--uuid U] "
 		"[-m|--minor N]\n"
+		"create --dry-run ...: says whether it would be refused, and makes nothing\n"
+		"lint [--table T]...: what is wrong with a table, and where\n"
 		"create --concise [<devices>]                  wipe_table <device>...\n"
 		"reload|load <device> [--table T]... [-r]      suspend|resume [--noflush] "
 		"<device>...\n"

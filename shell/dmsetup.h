@@ -13,7 +13,7 @@ struct dm_cmd {
 	char **argv; /* words that are no options */
 	unsigned argc;
 	bool force, notable, read_only, noflush, columns, setuuid, inactive, tree, noheadings,
-		has_table, deferred, concise, unquoted, nameprefixes, as_rows;
+		has_table, dry_run, deferred, concise, unquoted, nameprefixes, as_rows;
 	const char *uuid, *output, *target, *separator, *sort;
 	int minor;
 	struct strbuf table;
@@ -35,6 +35,7 @@ may_block int dm_tree(struct dm_cmd *c);
 
 /* The commands. */
 may_block int do_create(struct dm_cmd *c);
+may_block int do_lint(struct dm_cmd *c);
 may_block int do_wait(struct dm_cmd *c);
 may_block int do_wipe_table(struct dm_cmd *c);
 may_block int do_splitname(struct dm_cmd *c);

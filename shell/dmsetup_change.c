@@ -45,15 +45,16 @@ may_block int dm_create_whole(struct dm_cmd *c, const char *name)
 			c->uuid ? c->uuid : "", err_text(err));
 		return err;
 	}
-	if (c->notable)
+	if (c->notable && !c->dry_run)
 		return 0;
-	err = load(c, md, name);
-	if (!err) {
+	if (!c->notable)
+		err = load(c, md, name);
+	if (!err && !c->dry_run) {
 		err = dm_resume(md, c->noflush, c->why);
 		if (err)
 			dm_failed(c, "resume", name, md, err);
 	}
-	if (err) {
+	if (err || c->dry_run) {
 		struct strbuf other = { 0 };
 
 		md = dm_find(name);

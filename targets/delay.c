@@ -193,6 +193,8 @@ static void delay_status(struct target *t, enum status_type type, struct strbuf 
 
 const struct target_ops delay_ops = {
 	.name = "delay",
+	.syntax = "<device> <start> <ms> [<device> <start> <ms of writes> [<device> <start> <ms of "
+		  "flushes>]]",
 	.version = { 1, 3, 0 },
 	.ctx_size = sizeof(struct delay),
 	.per_bio_size = sizeof(struct delay_bio),

@@ -313,6 +313,7 @@ static void dust_status(struct target *t, enum status_type type, struct strbuf *
 
 const struct target_ops dust_ops = {
 	.name = "dust",
+	.syntax = "<device> <start> <block bytes>",
 	.version = { 1, 0, 0 },
 	.ctx_size = sizeof(struct dust),
 	.per_bio_size = sizeof(struct dust_bio),

@@ -395,6 +395,7 @@ static void ebs_io_hints(struct target *t, struct limits *l)
 
 const struct target_ops ebs_ops = {
 	.name = "ebs",
+	.syntax = "<device> <start> <sectors of a block> [<sectors of a block beneath>]",
 	.version = { 1, 0, 1 },
 	.ctx_size = sizeof(struct ebs),
 	.per_bio_size = sizeof(struct ebs_bio),

@@ -17,6 +17,7 @@ static enum map_result error_map(struct target *t, struct bio *bio)
 
 const struct target_ops error_ops = {
 	.name = "error",
+	.syntax = "[<device> <start>]",
 	.version = { 1, 5, 0 },
 	.ctr = error_ctr,
 	.map = error_map,

@@ -363,6 +363,9 @@ static void flakey_status(struct target *t, enum status_type type, struct strbuf
 
 const struct target_ops flakey_ops = {
 	.name = "flakey",
+	.syntax = "<device> <start> <up s> <down s> [<number of words> [error_reads] "
+		  "[drop_writes|error_writes] [corrupt_bio_byte <nth> <r|w> <value> <flags>] "
+		  "[random_read_corrupt <p>] [random_write_corrupt <p>]]",
 	.version = { 1, 5, 0 },
 	.ctx_size = sizeof(struct flakey),
 	.per_bio_size = sizeof(struct flakey_bio),

@@ -39,6 +39,7 @@ static void linear_status(struct target *t, enum status_type type, struct strbuf
 
 const struct target_ops linear_ops = {
 	.name = "linear",
+	.syntax = "<device> <start>",
 	.version = { 1, 4, 0 },
 	.ctx_size = sizeof(struct linear),
 	.ctr = linear_ctr,

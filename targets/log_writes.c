@@ -591,6 +591,7 @@ static void log_writes_io_hints(struct target *t, struct limits *lim)
 
 const struct target_ops log_writes_ops = {
 	.name = "log-writes",
+	.syntax = "<device> <log device>",
 	.version = { 1, 1, 0 },
 	.ctx_size = sizeof(struct log_writes),
 	.per_bio_size = sizeof(struct log_bio),

@@ -191,6 +191,7 @@ static void striped_io_hints(struct target *t, struct limits *l)
 
 const struct target_ops striped_ops = {
 	.name = "striped",
+	.syntax = "<stripes> <chunk sectors> (<device> <start>)...",
 	.version = { 1, 6, 0 },
 	.ctx_size = sizeof(struct striped *),
 	.per_bio_size = sizeof(uint32_t),

@@ -286,6 +286,7 @@ static int switch_message(struct target *t, unsigned argc, char **argv, struct s
 
 const struct target_ops switch_ops = {
 	.name = "switch",
+	.syntax = "<paths> <region sectors> 0 (<device> <start>)...",
 	.version = { 1, 1, 0 },
 	.ctx_size = sizeof(struct switcher),
 	.ctr = switch_ctr,

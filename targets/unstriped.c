@@ -91,6 +91,7 @@ static void unstriped_io_hints(struct target *t, struct limits *l)
 
 const struct target_ops unstriped_ops = {
 	.name = "unstriped",
+	.syntax = "<stripes> <chunk sectors> <stripe> <device> <start>",
 	.version = { 1, 1, 0 },
 	.ctx_size = sizeof(struct unstriped),
 	.ctr = unstriped_ctr,

@@ -23,6 +23,7 @@ static enum map_result zero_map(struct target *t, struct bio *bio)
 
 const struct target_ops zero_ops = {
 	.name = "zero",
+	.syntax = "",
 	.version = { 1, 1, 0 },
 	.ctr = zero_ctr,
 	.map = zero_map,

@@ -140,3 +140,41 @@ def test_boot_time_devices_refused(boot, words, said):
     vm = boot([virtio(null_node(MIB))], append=words)
     assert vm.ok("dmsetup ls") == "No devices found\n"
     assert said in vm.ok("dmesg") or said in vm.boot_output.decode()
+
+
+# Table, the column and the words of what is wrong; of the last line that is printed.
+LINT = [("0 8 linear /dev/vda x", 20, "Invalid device sector"),
+        ("0 8 linear /dev/vdq 0", 11, "Device lookup failed"),
+        ("0 8 linear /dev/vda", 20, "Invalid argument count"),
+        ("0 8 lineal /dev/vda 0", 4, "unknown target type"),
+        ("x 8 zero", 0, "Invalid format"), ("0 y zero", 2, "Invalid format"),
+        ("0 0 zero", 2, "zero-length target"), ("0 8", 4, "Invalid format"),
+        ("0 8 zero\n9 8 zero", 0, "line 2: zero: Gap in table"),
+        ("0 8 delay /dev/vda 0 x", 21, "Invalid delay"),
+        ("0 8 flakey /dev/vda 0 1 1 2 drop_writes drop", 40, "Unrecognised flakey feature"),
+        ("  0\t8 zero 1", 11, "No arguments required"),
+        ("0 8 switch 1 8 0 /dev/vda z", 26, "Invalid device starting offset"),
+        ("0 8 dust /dev/vda 0 513", 20, "Block size must be a power of 2"),
+        ("0 8 log-writes /dev/vda /dev/vdx", 24, "Log device lookup failed")]
+
+
+def test_lint(boot):
+    vm = boot([virtio(null_node(MIB))])
+    for table, column, words in LINT:
+        said = vm.run("dmsetup lint", then=table.split("\n"))
+        assert words in said.error
+        assert said.lines[0] == table.split("\n")[-1].replace("\t", " ")
+        assert said.lines[1] == " " * column + "^", table
+    assert vm.ok("dmsetup lint --table '0 8 linear /dev/vda 0'") == ""
+    assert vm.ok("dmsetup ls") == "No devices found\n"
+
+
+def test_dry_run(boot):
+    vm = boot([virtio(null_node(MIB))])
+    vm.ok("dmsetup create a --table '0 8 linear /dev/vda 0'")
+    assert vm.ok("dmsetup create b --dry-run --table '0 8 linear /dev/mapper/a 0'") == ""
+    for wrong in ("b --dry-run --table '0 8 nosuch'", "a --dry-run --table '0 8 zero'",
+                  "b --dry-run --table '0 9 linear /dev/mapper/a 0'", "b/c --dry-run --notable"):
+        vm.fails(f"dmsetup create {wrong}")
+    assert vm.ok("dmsetup ls") == "a\t(253:0)\n"
+    assert "Open count:        0" in vm.ok("dmsetup info a")
