@@ -141,6 +141,12 @@ static bool option(struct dm_cmd *c, char **argv, unsigned argc, unsigned *i)
 		c->output = value;
 	} else if (!strcmp(word, "-O") || !strcmp(word, "--sort")) {
 		c->sort = value;
+	} else if (!strcmp(word, "-S") || !strcmp(word, "--select")) {
+		c->select = value;
+	} else if (!strcmp(word, "--count")) {
+		return dm_is_number(value, &c->count);
+	} else if (!strcmp(word, "--interval")) {
+		return dm_is_number(value, &c->interval) && c->interval;
 	} else if (!strcmp(word, "--separator")) {
 		c->separator = value;
 	} else if (!strcmp(word, "--readahead") || !strcmp(word, "--manglename")) {
@@ -206,7 +212,9 @@ static may_block int dispatch(struct dm_cmd *c, char **argv, unsigned argc)
 static may_block int dmsetup_run(
 	struct shell_io *io, unsigned argc, char **argv, struct strbuf *why)
 {
-	struct dm_cmd c = { .io = io, .why = why, .minor = -1 };
+	struct dm_cmd c = {
+		.io = io, .why = why, .minor = -1, .count = UINT64_MAX, .interval = UINT64_MAX
+	};
 	int err = dispatch(&c, argv, argc);
 
 	strbuf_free(&c.table);
@@ -239,7 +247,8 @@ const struct verb dmsetup_verb = {
 		"message <device> <sector> <word>...           wait <device> [<event>]\n"
 		"table [--concise]|status|deps [<device>...]   targets, target-version <type>\n"
 		"info [-c [-o <field>,...] [-O <field>,...] [--noheadings] [--separator S]\n"
-		"     [--nameprefixes] [--unquoted] [--rows]] [<device>...]\n"
+		"     [--nameprefixes] [--unquoted] [--rows] [-S <selection>]\n"
+		"     [--count N] [--interval <seconds>]] [<device>...]\n"
 		"ls [--target <type>] [-o devno|blkdevname|devname]\n"
 		"ls --tree [-o nodevice,blkdevname,active,open,rw,uuid,compact,inverted,utf]\n"
 		"splitname <name>, setgeometry <device> <cylinders> <heads> <sectors> <start>,\n"

@@ -14,7 +14,8 @@ struct dm_cmd {
 	unsigned argc;
 	bool force, notable, read_only, noflush, columns, setuuid, inactive, tree, noheadings,
 		has_table, dry_run, deferred, concise, unquoted, nameprefixes, as_rows;
-	const char *uuid, *output, *target, *separator, *sort;
+	const char *uuid, *output, *target, *separator, *sort, *select;
+	uint64_t count, interval; /* UINT64_MAX: not given */
 	int minor;
 	struct strbuf table;
 };

@@ -4,6 +4,7 @@
 #include "kernel/api/string.h"
 #include "shell/dmsetup.h"
 #include "shell/report.h"
+#include "shell/select.h"
 
 /* ---- verbs that show something ---- */
 
@@ -113,7 +114,50 @@ static const struct report_field info_fields[] = {
 	{ 0 },
 };
 
+static void info_row(struct dm_cmd *c, struct report *r, struct mdev *md)
+{
+	struct dm_info info;
+
+	dm_info(md, &info);
+	if (!c->select || select_row(info_fields, c->select, &info))
+		report_row(r, &info);
+}
+
 /* Of those named, or all. */
+static may_block int info_once(
+	struct dm_cmd *c, const struct report_style *style, const char *before)
+{
+	struct strbuf out = { 0 };
+	struct report r;
+	int err = report_begin(&r, info_fields, style, c->why);
+
+	if (!err && c->select)
+		err = select_check(info_fields, c->select, c->why);
+	if (err) {
+		io_puts(c->io, "Command failed.\n");
+		return err;
+	}
+	for (unsigned i = 0; i < c->argc; i++) {
+		struct mdev *md = dm_find(c->argv[i]);
+
+		if (md)
+			info_row(c, &r, md);
+		else
+			err = dm_absent(c, NULL, c->argv[i]);
+	}
+	for (struct mdev *md = c->argc ? NULL : dm_next(NULL); md; md = dm_next(md))
+		info_row(c, &r, md);
+	strbuf_puts(&out, before);
+	if (r.nr_rows && report_print(&r, &out))
+		err = -ENOMEM;
+	else if (!c->argc && !dm_next(NULL))
+		strbuf_puts(&out, "No devices found\n");
+	io_puts(c->io, strbuf_text(&out));
+	report_free(&r);
+	strbuf_free(&out);
+	return err;
+}
+
 static may_block int info_columns(struct dm_cmd *c)
 {
 	struct report_style style = { .fields = c->output,
@@ -127,36 +171,19 @@ static may_block int info_columns(struct dm_cmd *c)
 		.no_headings = c->noheadings,
 		.as_rows = c->as_rows,
 		.unquoted = c->unquoted };
-	struct strbuf out = { 0 };
-	struct dm_info info;
-	struct report r;
-	int err = report_begin(&r, info_fields, &style, c->why);
+	/* Once, as often as --count says (0: for ever), for ever when only --interval was given. */
+	uint64_t nr = c->count != UINT64_MAX ? c->count : c->interval != UINT64_MAX ? 0 : 1;
+	uint64_t every = c->interval != UINT64_MAX ? c->interval : 1, due = now_ns();
+	int err = 0;
 
-	if (err) {
-		io_puts(c->io, "Command failed.\n");
-		return err;
-	}
-	for (unsigned i = 0; i < c->argc; i++) {
-		struct mdev *md = dm_find(c->argv[i]);
-
-		if (!md) {
-			err = dm_absent(c, NULL, c->argv[i]);
-			continue;
+	for (uint64_t i = 0; !err && (!nr || i < nr); i++) {
+		if (i) {
+			due += every * NS_PER_S;
+			err = io_sleep_until(c->io, due, c->why);
 		}
-		dm_info(md, &info);
-		report_row(&r, &info);
+		if (!err)
+			err = info_once(c, &style, i ? "\n" : "");
 	}
-	for (struct mdev *md = c->argc ? NULL : dm_next(NULL); md; md = dm_next(md)) {
-		dm_info(md, &info);
-		report_row(&r, &info);
-	}
-	if (r.nr_rows && report_print(&r, &out))
-		err = -ENOMEM;
-	else if (!r.nr_rows && !c->argc)
-		strbuf_puts(&out, "No devices found\n");
-	io_puts(c->io, strbuf_text(&out));
-	report_free(&r);
-	strbuf_free(&out);
 	return err;
 }
 
