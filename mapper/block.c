@@ -153,7 +153,9 @@ static inline bool is_easy(struct bdev *dev, const struct bio *bio)
 	       nr - 1 < dev->easy_sectors && bio->nr_segs <= dev->easy_segs && !dev->gone &&
 	       (bio->vetted || (bio->sector <= dev->nr_sectors - nr &&
 				       !((bio->sector | nr) & dev->block_mask))) &&
-	       (!dev->ops->piece || dev->uncut || dev->ops->piece(dev, bio) >= nr);
+	       (!dev->ops->piece || dev->uncut ||
+		       (dev->grid ? ((uint32_t)bio->sector & (dev->grid - 1)) + nr <= dev->grid
+				  : dev->ops->piece(dev, bio) >= nr));
 }
 
 static __attribute__((noinline)) void submit_hard(unsigned core, struct bio *bio)

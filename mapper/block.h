@@ -220,6 +220,8 @@ struct bdev {
 	bool read_only;
 	bool raw_flush; /* set by mapped devices: ops->submit() takes FLUSH/PREFLUSH/FUA itself */
 	bool uncut;     /* likewise: ops->piece would leave every read and write whole */
+	uint32_t grid;  /* likewise, or: it cuts them at multiples of so many sectors (a power of
+			   two); 0: neither */
 	struct limits limits;
 	const struct bdev_ops *ops;
 	void *ctx;          /* the maker's */

@@ -54,7 +54,8 @@ static bool clone_end_io(struct bio_frame *frame, struct bio *bio, int *status)
 
 	if (f->target) {
 		bio->frames = frame;
-		if (f->target->ops->end_io(f->target, bio, status))
+		if ((*status || !f->target->end_io_errors) &&
+			f->target->ops->end_io(f->target, bio, status))
 			return true;
 		bio->frames = frame->next;
 	}

@@ -279,7 +279,7 @@ bool mframe_end(struct bio_frame *frame, struct bio *bio, int *status)
 	struct mframe *f = container_of(frame, struct mframe, frame);
 	struct table_core *tc = f->tc;
 
-	if (f->target && target_keeps(f, bio, status))
+	if (f->target && (*status || !f->target->end_io_errors) && target_keeps(f, bio, status))
 		return true;
 	pool_put(&tc->frames, f);
 	if (unlikely(tc->waiting.head || tc->draining))
@@ -414,6 +414,7 @@ struct table *mdev_swap(struct mdev *md, struct table *t)
 	md->bdev.limits = t->limits;
 	md->bdev.read_only = t->read_only;
 	md->bdev.uncut = t->whole;
+	md->bdev.grid = t->grid;
 	bdev_limits_changed(&md->bdev);
 	return old;
 }

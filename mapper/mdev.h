@@ -67,6 +67,7 @@ struct table {
 	bool flush_by_dev;        /* these are one for each of deps, not seen by map() */
 	struct target *flush_one; /* who gets it when it is one, by map() */
 	bool whole;               /* one target that takes pieces of any size */
+	uint32_t grid;            /* one target, pieces cut at multiples of so many (2^n); 0 */
 	struct table_core *cores;
 	void *cores_mem; /* cores, before it was aligned */
 	unsigned users;  /* fibers at work on it beside the one that holds the gate */

@@ -323,6 +323,9 @@ bool table_make_cores(struct table *t)
 		data_size = MAX(data_size, t->targets[i].ops->per_bio_size);
 	data_size = ROUND_UP_POW2(data_size, (size_t)16);
 	t->whole = t->nr_targets == 1 && !t->targets[0].max_io_sectors;
+	t->grid = t->nr_targets == 1 ? t->targets[0].max_io_sectors : 0;
+	if (t->grid & (t->grid - 1))
+		t->grid = 0;
 	t->cores = lines_alloc(nr_cores(), sizeof(*t->cores), &t->cores_mem);
 	if (!t->cores)
 		return false;

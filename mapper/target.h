@@ -109,6 +109,7 @@ struct target {
 	bool flush_bypass;       /* a flush may go to each device taken, once, without map() */
 	bool discards_supported; /* even when no device beneath offers them */
 	bool flush_supported;    /* has a volatile cache of its own */
+	bool end_io_errors;      /* end_io() wants to see those that failed, no others */
 };
 
 static inline sector_t target_offset(const struct target *t, const struct bio *bio)

@@ -78,23 +78,30 @@ static enum delay_class class_of(const struct bio *bio)
 	return bio->op == BIO_FLUSH || bio->flags & BIO_PREFLUSH ? DELAY_FLUSH : DELAY_WRITE;
 }
 
+static __attribute__((noinline)) void wait_turn(
+	struct delay *d, enum delay_class nr, struct bio *bio)
+{
+	struct delay_core *c = &d->cores[this_core()];
+	struct delay_bio *db = target_bio_data(bio);
+
+	db->due_ns = now_ns() + d->classes[nr].ms * NS_PER_MS;
+	bio_list_add(&c->waiting[nr], bio);
+	if (!c->timer.pending || c->timer.due_ns > db->due_ns)
+		timer_start(&c->timer, db->due_ns);
+}
+
 static enum map_result delay_map(struct target *t, struct bio *bio)
 {
 	struct delay *d = t->ctx;
 	enum delay_class nr = class_of(bio);
 	const struct class *k = &d->classes[nr];
-	struct delay_core *c = &d->cores[this_core()];
-	struct delay_bio *db = target_bio_data(bio);
 
 	bio->dev = k->dev;
-	if (bio->op != BIO_FLUSH)
+	if (likely(bio->op != BIO_FLUSH))
 		bio->sector = k->start + target_offset(t, bio);
 	if (!k->ms || __atomic_load_n(&d->passing, __ATOMIC_RELAXED))
 		return MAP_REMAPPED;
-	db->due_ns = now_ns() + k->ms * NS_PER_MS;
-	bio_list_add(&c->waiting[nr], bio);
-	if (!c->timer.pending || c->timer.due_ns > db->due_ns)
-		timer_start(&c->timer, db->due_ns);
+	wait_turn(d, nr, bio);
 	return MAP_HELD;
 }
 

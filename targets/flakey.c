@@ -27,7 +27,8 @@
 struct flakey {
 	struct bdev *dev;
 	sector_t start;
-	uint64_t began_ns;
+	struct timer timer; /* until it changes, on core 0 */
+	bool is_down;       /* other cores look as well */
 	uint32_t up, down;
 	bool error_reads, error_writes, drop_writes, default_features;
 	uint32_t corrupt_byte; /* 1 is the first; 0: none */
@@ -165,6 +166,16 @@ static void features(struct flakey *f, struct args *a)
 			      !f->corrupt_byte && !f->random_read && !f->random_write;
 }
 
+/* From up to down and back, for as long as there is a table. */
+static void change(struct timer *t)
+{
+	struct flakey *f = container_of(t, struct flakey, timer);
+	bool down = !f->is_down;
+
+	__atomic_store_n(&f->is_down, down, __ATOMIC_RELAXED);
+	timer_start(t, t->due_ns + (down ? f->down : f->up) * NS_PER_S);
+}
+
 static int flakey_ctr(struct target *t, struct args *a)
 {
 	struct flakey *f = t->ctx;
@@ -190,21 +201,18 @@ static int flakey_ctr(struct target *t, struct args *a)
 		return a->err;
 	a->pos = end;
 	arg_uses(a, f->dev, f->start, t->len);
-	f->began_ns = now_ns();
 	for (i = 0; i < MAX_CORES; i++)
-		rng_seed(&f->rng[i], f->began_ns + i);
+		rng_seed(&f->rng[i], now_ns() + i);
+	f->timer.fn = change;
+	f->is_down = !f->up;
+	if (f->up && f->down)
+		timer_start(&f->timer, now_ns() + f->up * NS_PER_S);
+	t->end_io_errors = !f->corrupt_byte && !f->random_read && !f->random_write;
 	t->nr_flush = t->nr_discard = 1;
 	return a->err; /* words behind the features do not matter to Linux */
 }
 
 /* ---- the way of a bio ---- */
-
-static bool is_down(const struct flakey *f)
-{
-	uint64_t s = (now_ns() - f->began_ns) / NS_PER_S;
-
-	return s % ((uint64_t)f->up + f->down) >= f->up;
-}
 
 /* As Linux would have them, to be compared with a mask. */
 static uint32_t linux_flags(const struct bio *bio)
@@ -295,7 +303,7 @@ static enum map_result flakey_map(struct target *t, struct bio *bio)
 	struct flakey *f = t->ctx;
 	struct flakey_bio *fb = target_bio_data(bio);
 
-	fb->down = is_down(f);
+	fb->down = __atomic_load_n(&f->is_down, __ATOMIC_RELAXED);
 	fb->copy = NULL;
 	bio->dev = f->dev;
 	if (bio->op != BIO_FLUSH)
@@ -335,6 +343,13 @@ static bool flakey_end_io(struct target *t, struct bio *bio, int *status)
 	return false;
 }
 
+static void flakey_dtr(struct target *t)
+{
+	struct flakey *f = t->ctx;
+
+	timer_stop(&f->timer);
+}
+
 static void flakey_status(struct target *t, enum status_type type, struct strbuf *out)
 {
 	const struct flakey *f = t->ctx;
@@ -370,6 +385,7 @@ const struct target_ops flakey_ops = {
 	.ctx_size = sizeof(struct flakey),
 	.per_bio_size = sizeof(struct flakey_bio),
 	.ctr = flakey_ctr,
+	.dtr = flakey_dtr,
 	.map = flakey_map,
 	.end_io = flakey_end_io,
 	.status = flakey_status,

@@ -73,7 +73,7 @@ static int striped_ctr(struct target *t, struct args *a)
 			"Couldn't parse stripe destination", "Couldn't parse stripe destination");
 	t->max_io_sectors = chunk;
 	t->nr_flush = t->nr_discard = t->nr_write_zeroes = t->nr_secure_erase = (uint16_t)nr;
-	t->flush_bypass = true;
+	t->flush_bypass = t->end_io_errors = true;
 	return arg_end(a, "Not enough destinations specified");
 }
 

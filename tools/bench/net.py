@@ -42,7 +42,7 @@ MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "dm_mod", "configfs", "targ
 LIO = f"""ip link set lo up
 ip addr add {SERVER}/24 dev eth0
 ip link set eth0 up
-peer linear l /dev/vda
+peer map l /dev/vda linear '/dev/vda 0'
 mount -t configfs c /sys/kernel/config
 T=/sys/kernel/config/target
 mkdir -p $T/core/iblock_0/d0

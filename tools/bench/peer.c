@@ -3,7 +3,7 @@
  * peer - what the Linux guest runs when Cairn is compared with it.
  *
  *	peer mark NN			a mark of the icount plugin (10, 11)
- *	peer linear NAME DEVICE		a device-mapper device over the whole of DEVICE
+ *	peer map NAME DEVICE TYPE WORDS	a device-mapper device as large as DEVICE
  *	peer load DEVICE SIZE DEPTH WARM COUNT
  *					random reads of SIZE bytes through Linux's native
  *asynchronous I/O with O_DIRECT: WARM of them, then exactly COUNT between marks 1 and 2, DEPTH
@@ -53,7 +53,7 @@ static void dm_call(int control, unsigned long request, struct dm_ioctl *io, con
 		die(name);
 }
 
-static int linear(const char *name, const char *device)
+static int map(const char *name, const char *device, const char *type, const char *words)
 {
 	union {
 		struct dm_ioctl io;
@@ -69,8 +69,8 @@ static int linear(const char *name, const char *device)
 	memset(&u, 0, sizeof(u));
 	u.io.target_count = 1;
 	spec->length = device_bytes(fd) / 512;
-	snprintf(spec->target_type, sizeof(spec->target_type), "linear");
-	snprintf((char *)(spec + 1), 256, "%s 0", device);
+	snprintf(spec->target_type, sizeof(spec->target_type), "%s", type);
+	snprintf((char *)(spec + 1), 256, "%s", words);
 	dm_call(control, DM_TABLE_LOAD, &u.io, name);
 	memset(&u, 0, sizeof(u));
 	dm_call(control, DM_DEV_SUSPEND, &u.io, name); /* no suspend flag: resume */
@@ -185,10 +185,11 @@ int main(int argc, char **argv)
 			MARK(0x11);
 		return 0;
 	}
-	if (argc == 4 && !strcmp(argv[1], "linear"))
-		return linear(argv[2], argv[3]);
+	if (argc == 6 && !strcmp(argv[1], "map"))
+		return map(argv[2], argv[3], argv[4], argv[5]);
 	if (argc == 7 && !strcmp(argv[1], "load"))
 		return load(argv + 2);
-	fprintf(stderr, "peer: mark NN | linear NAME DEVICE | load DEVICE SIZE DEPTH WARM COUNT\n");
+	fprintf(stderr,
+		"peer: mark NN | map NAME DEVICE TYPE WORDS | load DEVICE SIZE DEPTH WARM COUNT\n");
 	return 2;
 }
