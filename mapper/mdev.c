@@ -14,10 +14,9 @@
 
 /* ---- the way down ---- */
 
-void *target_bio_data(struct bio *bio)
-{
-	return container_of(bio->frames, struct mframe, frame)->data;
-}
+_Static_assert(
+	offsetof(struct mframe, data) == TARGET_DATA_AT && offsetof(struct mframe, frame) == 0,
+	"target_bio_data() finds it");
 
 /* A bio that was counted here will be counted once more. */
 static void uncount(struct mdev *md, struct bio *bio)

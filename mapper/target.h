@@ -117,9 +117,14 @@ static inline sector_t target_offset(const struct target *t, const struct bio *b
 	return bio->sector - t->begin;
 }
 
+#define TARGET_DATA_AT 32 /* behind what the mapper has beside the bio */
+
 /* The per-bio data of the innermost target that has this bio; valid from map() to end_io().  Not
  * cleared, aligned to 16. */
-void *target_bio_data(struct bio *bio);
+static inline void *target_bio_data(struct bio *bio)
+{
+	return (char *)bio->frames + TARGET_DATA_AT;
+}
 
 /* What message() returns when it refuses: err, and out says why.  It is logged with the target's
  * name before it. */

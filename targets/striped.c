@@ -18,17 +18,14 @@ struct stripe {
 
 struct striped {
 	unsigned nr;
-	uint32_t chunk;            /* sectors */
-	int nr_shift, chunk_shift; /* -1: no power of two */
+	uint32_t chunk; /* sectors */
+	bool shifts;    /* both are powers of two, with these shifts and masks */
+	uint8_t nr_shift, chunk_shift;
+	uint32_t nr_mask, chunk_mask;
 	struct stripe stripes[];
 };
 
 static struct mem_tag striped_tag = MEM_TAG("striped");
-
-static int shift_of(uint32_t n)
-{
-	return n & (n - 1) ? -1 : __builtin_ctz(n);
-}
 
 static struct striped *striped_of(const struct target *t)
 {
@@ -66,8 +63,11 @@ static int striped_ctr(struct target *t, struct args *a)
 	*(struct striped **)t->ctx = s;
 	s->nr = nr;
 	s->chunk = chunk;
-	s->nr_shift = shift_of(nr);
-	s->chunk_shift = shift_of(chunk);
+	s->nr_mask = nr - 1;
+	s->chunk_mask = chunk - 1;
+	s->shifts = !(nr & s->nr_mask) && !(chunk & s->chunk_mask);
+	s->nr_shift = (uint8_t)__builtin_ctz(nr);
+	s->chunk_shift = (uint8_t)__builtin_ctz(chunk);
 	for (i = 0; i < nr; i++)
 		s->stripes[i].dev = arg_range(a, t->len / nr, &s->stripes[i].start,
 			"Couldn't parse stripe destination", "Couldn't parse stripe destination");
@@ -109,15 +109,15 @@ static enum map_result map_copy(struct target *t, struct striped *s, struct bio 
 	return MAP_REMAPPED;
 }
 
-static enum map_result striped_map(struct target *t, struct bio *bio)
+/* Whatever is not data to stripes and chunks that are powers of two. */
+static __attribute__((noinline)) enum map_result map_slow(
+	struct target *t, struct striped *s, struct bio *bio)
 {
-	struct striped *s = striped_of(t);
 	uint32_t *which = target_bio_data(bio);
 	sector_t offset, c;
 	struct stripe *st;
-	uint32_t in;
 
-	if (unlikely(!bio_has_data(bio))) {
+	if (!bio_has_data(bio)) {
 		*which = bio->target_nr;
 		if (bio->op != BIO_FLUSH)
 			return map_copy(t, s, bio);
@@ -126,23 +126,31 @@ static enum map_result striped_map(struct target *t, struct bio *bio)
 		return MAP_REMAPPED;
 	}
 	offset = target_offset(t, bio);
-	if (likely(s->chunk_shift >= 0)) {
-		in = (uint32_t)offset & (s->chunk - 1);
-		c = offset >> s->chunk_shift;
-	} else {
-		in = (uint32_t)(offset % s->chunk);
-		c = offset / s->chunk;
-	}
-	if (likely(s->nr_shift >= 0)) {
-		*which = (uint32_t)c & (s->nr - 1);
-		c >>= s->nr_shift;
-	} else {
-		*which = (uint32_t)(c % s->nr);
-		c /= s->nr;
-	}
+	c = offset / s->chunk;
+	*which = (uint32_t)(c % s->nr);
 	st = &s->stripes[*which];
 	bio->dev = st->dev;
-	bio->sector = st->start + c * s->chunk + in;
+	bio->sector = st->start + c / s->nr * s->chunk + offset % s->chunk;
+	return MAP_REMAPPED;
+}
+
+static enum map_result striped_map(struct target *t, struct bio *bio)
+{
+	struct striped *s = striped_of(t);
+	sector_t offset, c;
+	struct stripe *st;
+	uint32_t which;
+
+	if (unlikely(!s->shifts || bio->op > BIO_WRITE))
+		return map_slow(t, s, bio);
+	offset = target_offset(t, bio);
+	c = offset >> s->chunk_shift;
+	which = (uint32_t)c & s->nr_mask;
+	*(uint32_t *)target_bio_data(bio) = which;
+	st = &s->stripes[which];
+	bio->dev = st->dev;
+	/* The chunks before it on this stripe, and what is before it in its own. */
+	bio->sector = st->start + (c >> s->nr_shift << s->chunk_shift) + (offset & s->chunk_mask);
 	return MAP_REMAPPED;
 }
 
