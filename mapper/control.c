@@ -158,7 +158,7 @@ static int check_name(const char *name, struct strbuf *why)
 	size_t len = strnlen(name, DM_NAME_MAX + 1);
 
 	if (!len)
-		strbuf_puts(why, "a device needs a name");
+		strbuf_puts(why, "name not supplied when creating device");
 	else if (len > DM_NAME_MAX)
 		strbuf_printf(why, "a name has at most %u characters", DM_NAME_MAX);
 	else if (strchr(name, '/'))

@@ -47,6 +47,75 @@ bool dm_is_number(const char *s, uint64_t *n)
 	return !str_to_u64(s, 10, UINT64_MAX >> SECTOR_SHIFT, n);
 }
 
+/* ---- names ---- */
+
+static bool is_plain(char c)
+{
+	return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+	       (c && strchr("#+-.:=@_/", c));
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 32;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* "\\xNN" at p. */
+static bool is_mangled(const char *p)
+{
+	return p[0] == '\\' && p[1] == 'x' && hex_digit(p[2]) >= 0 && hex_digit(p[3]) >= 0;
+}
+
+int dm_unmangle(char *word, struct strbuf *why)
+{
+	bool mangled = false, raw = false;
+	char *to = word;
+	const char *p;
+
+	for (p = word; *p; p++) {
+		if (is_mangled(p)) {
+			mangled = true;
+			p += 3;
+		} else if (p[0] == '\\' && p[1] == 'x' && (!p[2] || !p[3])) {
+			return fail(why, -EINVAL,
+				"\"%.128s\": \\x without its two hexadecimal digits", word);
+		} else {
+			raw |= !is_plain(*p);
+		}
+	}
+	if (!mangled)
+		return 0;
+	if (raw)
+		return fail(why, -EINVAL,
+			"\"%.128s\": some of its characters are written as \\xNN and others, which "
+			"should be, are not",
+			word);
+	for (p = word; *p; p++) {
+		if (!is_mangled(p)) {
+			*to++ = *p;
+			continue;
+		}
+		*to = (char)(hex_digit(p[2]) << 4 | hex_digit(p[3]));
+		if (!*to++)
+			return fail(why, -EINVAL, "a name has no zero byte");
+		p += 3;
+	}
+	*to = 0;
+	return 0;
+}
+
+void dm_mangle(const char *s, struct strbuf *out)
+{
+	for (; *s; s++)
+		if (is_plain(*s) && *s != '/')
+			strbuf_putc(out, *s);
+		else
+			strbuf_printf(out, "\\x%02x", (uint8_t)*s);
+}
+
 /* ---- which one ---- */
 
 #define ANY 8192
@@ -54,39 +123,40 @@ bool dm_is_number(const char *s, uint64_t *n)
 static const struct {
 	const char *name;
 	unsigned min, max; /* words that are no options */
+	unsigned names;    /* so many of them, the first, are names of devices */
 	may_block int (*run)(struct dm_cmd *c);
 } commands[] = {
-	{ "create", 0, ANY, do_create },
-	{ "remove", 1, ANY, do_remove },
-	{ "remove_all", 0, 0, do_remove_all },
-	{ "reload", 1, 1, do_load },
-	{ "load", 1, 1, do_load },
-	{ "clear", 1, ANY, do_clear },
-	{ "suspend", 1, ANY, do_suspend },
-	{ "resume", 1, ANY, do_resume },
-	{ "message", 2, ANY, do_message },
-	{ "rename", 2, 2, do_rename },
-	{ "table", 0, ANY, do_table },
-	{ "status", 0, ANY, do_status },
-	{ "info", 0, ANY, do_info },
-	{ "ls", 0, 0, do_ls },
-	{ "deps", 0, ANY, do_deps },
-	{ "targets", 0, 0, do_targets },
-	{ "version", 0, 0, do_version },
-	{ "target-version", 1, 1, do_target_version },
-	{ "wait", 1, 2, do_wait },
-	{ "lint", 0, 0, do_lint },
-	{ "wipe_table", 1, ANY, do_wipe_table },
-	{ "splitname", 1, 2, do_splitname },
-	{ "setgeometry", 5, 5, do_setgeometry },
-	{ "mangle", 0, 1, do_mangle },
-	{ "mknodes", 0, 1, do_nothing },
-	{ "udevcookies", 0, 0, do_udevcookies },
-	{ "udevcreatecookie", 0, 0, do_nothing },
-	{ "udevreleasecookie", 0, 1, do_nothing },
-	{ "udevcomplete", 1, 1, do_nothing },
-	{ "udevcomplete_all", 0, 1, do_udevcomplete_all },
-	{ "udevflags", 1, 1, do_udevflags },
+	{ "create", 0, ANY, ANY, do_create },
+	{ "remove", 1, ANY, ANY, do_remove },
+	{ "remove_all", 0, 0, 0, do_remove_all },
+	{ "reload", 1, 1, ANY, do_load },
+	{ "load", 1, 1, ANY, do_load },
+	{ "clear", 1, ANY, ANY, do_clear },
+	{ "suspend", 1, ANY, ANY, do_suspend },
+	{ "resume", 1, ANY, ANY, do_resume },
+	{ "message", 2, ANY, 1, do_message },
+	{ "rename", 2, 2, 2, do_rename },
+	{ "table", 0, ANY, ANY, do_table },
+	{ "status", 0, ANY, ANY, do_status },
+	{ "info", 0, ANY, ANY, do_info },
+	{ "ls", 0, 0, 0, do_ls },
+	{ "deps", 0, ANY, ANY, do_deps },
+	{ "targets", 0, 0, 0, do_targets },
+	{ "version", 0, 0, 0, do_version },
+	{ "target-version", 1, 1, 0, do_target_version },
+	{ "wait", 1, 2, 1, do_wait },
+	{ "lint", 0, 0, 0, do_lint },
+	{ "wipe_table", 1, ANY, ANY, do_wipe_table },
+	{ "splitname", 1, 2, 0, do_splitname },
+	{ "setgeometry", 5, 5, 1, do_setgeometry },
+	{ "mangle", 0, 1, 1, do_mangle },
+	{ "mknodes", 0, 1, 1, do_nothing },
+	{ "udevcookies", 0, 0, 0, do_udevcookies },
+	{ "udevcreatecookie", 0, 0, 0, do_nothing },
+	{ "udevreleasecookie", 0, 1, 0, do_nothing },
+	{ "udevcomplete", 1, 1, 0, do_nothing },
+	{ "udevcomplete_all", 0, 1, 0, do_udevcomplete_all },
+	{ "udevflags", 1, 1, 0, do_udevflags },
 };
 
 /* One option; takes words behind it from *i on.  False: unknown, or without its value. */
@@ -162,6 +232,12 @@ static bool option(struct dm_cmd *c, char **argv, unsigned argc, unsigned *i)
 	return true;
 }
 
+static may_block int name_refused(struct dm_cmd *c)
+{
+	io_puts(c->io, "Command failed.\n");
+	return -EINVAL;
+}
+
 static may_block int dispatch(struct dm_cmd *c, char **argv, unsigned argc)
 {
 	const char *name = NULL;
@@ -192,6 +268,8 @@ static may_block int dispatch(struct dm_cmd *c, char **argv, unsigned argc)
 	for (unsigned k = 0; k < ARRAY_SIZE(commands); k++) {
 		if (strcmp(commands[k].name, name))
 			continue;
+		if (c->uuid && dm_unmangle((char *)c->uuid, c->why))
+			return name_refused(c);
 		/* Everywhere but in create a uuid says which device, before the other words. */
 		if (c->uuid && commands[k].run != do_create && commands[k].max) {
 			memmove(c->argv + 1, c->argv, c->argc * sizeof(*c->argv));
@@ -202,6 +280,9 @@ static may_block int dispatch(struct dm_cmd *c, char **argv, unsigned argc)
 			io_puts(c->io, "Incorrect number of arguments\n");
 			return dm_misused(c, "incorrect number of arguments");
 		}
+		for (unsigned i = 0; i < MIN(c->argc, commands[k].names) && !c->concise; i++)
+			if (dm_unmangle(c->argv[i], c->why))
+				return name_refused(c);
 		return commands[k].run(c);
 	}
 	io_puts(c->io, "Unknown command\n");

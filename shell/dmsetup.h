@@ -26,6 +26,10 @@ int dm_failed(struct dm_cmd *c, const char *verb, const char *name, struct mdev 
 int dm_absent(struct dm_cmd *c, const char *verb, const char *name);
 int dm_misused(struct dm_cmd *c, const char *words);
 bool dm_is_number(const char *s, uint64_t *n);
+/* libdm writes characters that udev does not like as \\xNN.  Here names and uuids are kept as they
+ * are: these turn what was typed into that, in place (0 or -EINVAL with words in why), and back. */
+int dm_unmangle(char *word, struct strbuf *why);
+void dm_mangle(const char *s, struct strbuf *out);
 
 /* The table out of --table or the lines that follow; of it, a device with that name. */
 may_block int dm_read_table(struct dm_cmd *c);

@@ -20,6 +20,16 @@ static void get_uuid(const void *row, struct strbuf *out)
 	strbuf_puts(out, ((const struct dm_info *)row)->uuid);
 }
 
+static void get_mangled_name(const void *row, struct strbuf *out)
+{
+	dm_mangle(((const struct dm_info *)row)->name, out);
+}
+
+static void get_mangled_uuid(const void *row, struct strbuf *out)
+{
+	dm_mangle(((const struct dm_info *)row)->uuid, out);
+}
+
 static void get_read_ahead(const void *row, struct strbuf *out)
 {
 	const struct dm_info *i = row;
@@ -94,10 +104,10 @@ static void get_events(const void *row, struct strbuf *out)
 
 static const struct report_field info_fields[] = {
 	{ "name", "Name", 16, false, get_name },
-	{ "mangled_name", "MangledName", 16, false, get_name },
+	{ "mangled_name", "MangledName", 16, false, get_mangled_name },
 	{ "unmangled_name", "UnmangledName", 16, false, get_name },
 	{ "uuid", "UUID", 32, false, get_uuid },
-	{ "mangled_uuid", "MangledUUID", 32, false, get_uuid },
+	{ "mangled_uuid", "MangledUUID", 32, false, get_mangled_uuid },
 	{ "unmangled_uuid", "UnmangledUUID", 32, false, get_uuid },
 	{ "read_ahead", "RAhead", 6, true, get_read_ahead },
 	{ "blkdevname", "BlkDevName", 16, false, get_blkdevname },
