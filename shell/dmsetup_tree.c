@@ -9,7 +9,7 @@
 #include "kernel/api/string.h"
 #include "shell/dmsetup.h"
 
-#define DEPTH_MAX 128
+#define DEPTH_MAX 132 /* more than can be stacked */
 
 struct node {
 	struct bdev *dev;
@@ -21,6 +21,12 @@ struct edge {
 	unsigned above, below;
 };
 
+struct step {
+	unsigned node;
+	unsigned next;      /* the dependency or edge to look at */
+	unsigned left, all; /* children to print, and how many they are */
+};
+
 struct tree_view {
 	bool device, blkdevname, active, open, rw, uuid, compact, inverted;
 	const char *more, *last, *down; /* " |-", " `-", " | " */
@@ -28,7 +34,8 @@ struct tree_view {
 	struct edge *edges;
 	unsigned nr_nodes, max_nodes, nr_edges, max_edges;
 	struct strbuf *out;
-	/* of the way down to the node that is printed */
+	/* of the way down to the node that is added or printed */
+	struct step way[DEPTH_MAX + 1];
 	unsigned width[DEPTH_MAX + 1];
 	bool goes_on[DEPTH_MAX + 1];
 };
@@ -70,29 +77,36 @@ static bool find_or_add(struct tree_view *v, struct bdev *dev, unsigned *at, boo
 	return true;
 }
 
-/* A node and all beneath it. */
-static bool add(struct tree_view *v, struct bdev *dev, unsigned *at, unsigned depth)
+/* A node and all beneath it, depth first; the way down is in v->way, for a stack of devices may be
+ * deeper than ours. */
+static bool add(struct tree_view *v, struct bdev *dev)
 {
 	struct bdev *below;
+	unsigned depth = 0;
 	bool is_new;
 
-	if (!find_or_add(v, dev, at, &is_new))
+	if (!find_or_add(v, dev, &v->way[0].node, &is_new))
 		return false;
-	if (!is_new || !v->nodes[*at].md || depth > DEPTH_MAX)
-		return true;
-	for (unsigned i = 0; (below = dm_dep(v->nodes[*at].md, i)); i++) {
-		unsigned k, e;
+	v->way[0].next = 0;
+	for (;;) {
+		struct step *at = &v->way[depth];
 
-		/* The edge has its place before those further down. */
-		if (!grow((void **)&v->edges, v->nr_edges, &v->max_edges, sizeof(*v->edges)))
+		below = is_new && v->nodes[at->node].md ? dm_dep(v->nodes[at->node].md, at->next++)
+							: NULL;
+		if (!below || depth == DEPTH_MAX) {
+			if (!depth--)
+				return true;
+			is_new = true; /* we came down through it */
+			continue;
+		}
+		if (!grow((void **)&v->edges, v->nr_edges, &v->max_edges, sizeof(*v->edges)) ||
+			!find_or_add(v, below, &at[1].node, &is_new))
 			return false;
-		e = v->nr_edges++;
-		if (!add(v, below, &k, depth + 1))
-			return false;
-		v->edges[e] = (struct edge){ *at, k };
-		v->nodes[k].nr_above++;
+		v->edges[v->nr_edges++] = (struct edge){ at->node, at[1].node };
+		v->nodes[at[1].node].nr_above++;
+		at[1].next = 0;
+		depth++;
 	}
-	return true;
 }
 
 /* ---- how it is printed ---- */
@@ -157,16 +171,19 @@ static bool is_shown(const struct tree_view *v, const struct node *n)
 	return n->md || v->device || v->blkdevname;
 }
 
-/* In a compact tree the first child stands on its parent's line. */
-static void put_node(struct tree_view *v, unsigned at, unsigned depth, bool first, bool last)
+/* One line, or in a compact tree a part of one: the first child stands on its parent's.  False:
+ * there is nothing to see of it. */
+static bool put_one(struct tree_view *v, unsigned depth, bool first, bool last)
 {
-	const struct node *n = &v->nodes[at];
+	struct step *at = &v->way[depth];
+	const struct node *n = &v->nodes[at->node];
 	bool beside = v->compact && first && depth;
-	unsigned left = nr_children(v, at), all = left;
 	size_t begin;
 
-	if (!is_shown(v, n) || depth >= DEPTH_MAX)
-		return;
+	if (!is_shown(v, n))
+		return false;
+	at->next = 0;
+	at->left = at->all = nr_children(v, at->node);
 	v->goes_on[depth] = !last;
 	if (!beside)
 		put_prefix(v, depth, last);
@@ -175,15 +192,35 @@ static void put_node(struct tree_view *v, unsigned at, unsigned depth, bool firs
 		strbuf_puts(v->out, last ? "---" : "-+-");
 	put_text(v, n);
 	v->width[depth] = v->compact ? (unsigned)(v->out->len - begin) : 0;
-	if (!v->compact || !all)
+	if (!v->compact || !at->all)
 		strbuf_putc(v->out, '\n');
-	for (unsigned i = 0; i < v->nr_edges && left; i++) {
-		const struct edge *e = &v->edges[i];
+	return true;
+}
 
-		if ((v->inverted ? e->below : e->above) != at)
+/* A node and all that hangs on it. */
+static void put_node(struct tree_view *v, unsigned node)
+{
+	unsigned depth = 0;
+
+	v->way[0].node = node;
+	if (!put_one(v, 0, false, true))
+		return;
+	for (;;) {
+		struct step *at = &v->way[depth];
+		const struct edge *e;
+
+		if (!at->left || at->next == v->nr_edges || depth == DEPTH_MAX) {
+			if (!depth--)
+				return;
 			continue;
-		left--;
-		put_node(v, v->inverted ? e->above : e->below, depth + 1, left + 1 == all, !left);
+		}
+		e = &v->edges[at->next++];
+		if ((v->inverted ? e->below : e->above) != at->node)
+			continue;
+		at->left--;
+		at[1].node = v->inverted ? e->above : e->below;
+		if (put_one(v, depth + 1, at->left + 1 == at->all, !at->left))
+			depth++;
 	}
 }
 
@@ -231,27 +268,29 @@ static may_block int tree_options(struct dm_cmd *c, struct tree_view *v)
 
 may_block int dm_tree(struct dm_cmd *c)
 {
+	struct tree_view *v = mem_alloc(&tree_tag, sizeof(*v));
 	struct strbuf out = { 0 };
-	struct tree_view v = { .out = &out };
 	struct dm_info info;
-	int err = tree_options(c, &v);
-	unsigned at;
+	int err;
 
-	if (err)
-		return err;
+	if (!v)
+		return -ENOMEM;
+	v->out = &out;
+	err = tree_options(c, v);
 	for (struct mdev *md = dm_next(NULL); md && !err; md = dm_next(md)) {
 		dm_info(md, &info);
-		if (!add(&v, info.bdev, &at, 0))
+		if (!add(v, info.bdev))
 			err = -ENOMEM;
 	}
-	for (at = 0; at < v.nr_nodes && !err; at++)
-		if (v.inverted ? !v.nodes[at].md || !dm_dep(v.nodes[at].md, 0)
-			       : v.nodes[at].md && !v.nodes[at].nr_above)
-			put_node(&v, at, 0, false, true);
+	for (unsigned at = 0; at < v->nr_nodes && !err; at++)
+		if (v->inverted ? !v->nodes[at].md || !dm_dep(v->nodes[at].md, 0)
+				: v->nodes[at].md && !v->nodes[at].nr_above)
+			put_node(v, at);
 	if (!err)
-		io_puts(c->io, v.nr_nodes ? strbuf_text(&out) : "No devices found\n");
-	mem_free(v.nodes);
-	mem_free(v.edges);
+		io_puts(c->io, v->nr_nodes ? strbuf_text(&out) : "No devices found\n");
+	mem_free(v->nodes);
+	mem_free(v->edges);
+	mem_free(v);
 	strbuf_free(&out);
 	return err;
 }

@@ -61,3 +61,16 @@ def test_long_table(boot, folder):
     assert vm.ok("dmsetup table long").splitlines() == lines
     vm.ok("blk bench /dev/mapper/long --rw randwrite --bs 4k --count 5000 --verify")
     vm.ok("dmsetup remove long")
+
+
+def test_deep_tree(boot):
+    """As deep as can be stacked; what shows it does not need a stack of its own for that."""
+    vm = boot([virtio(null_node(MIB))], mem=128)
+    below = "vda"
+    for i in range(128):
+        vm.ok(f"dmsetup create s{i} --table '0 8 linear /dev/{below} 0'")
+        below = f"mapper/s{i}"
+    assert vm.fails(f"dmsetup create more --table '0 8 linear /dev/{below} 0'")
+    for option in ("", "-o inverted"):
+        lines = vm.ok(f"dmsetup ls --tree {option}").splitlines()
+        assert len(lines) == 129 and "s0 (" in lines[1 if option else 127]
