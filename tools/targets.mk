@@ -35,7 +35,7 @@ test: deps
 golden: deps
 	$(Q)$(MAKE) --no-print-directory $(ELF)
 	$(Q)cd tests/qemu && CAIRN_GOLDEN=$(abspath $(or $(GOLDEN),../shared/golden)) \
-		/usr/bin/python3 -m pytest -q test_volumes.py
+		/usr/bin/python3 -m pytest -q -p no:cacheprovider test_volumes.py
 
 soak: deps
 	$(Q)CAIRN_SOAK=1 tools/test
